@@ -3,5 +3,16 @@
 //! Architecture invariant I1: nothing here does I/O or reads a clock, so nothing here can fail for a reason
 //! outside its arguments.
 
+pub mod clock;
 pub mod digest;
+pub mod engine;
+pub mod fingerprint;
+pub mod metric;
 pub mod model;
+pub mod plan;
+pub mod record;
+pub mod report;
+pub mod summary;
+pub mod timeline;
+pub mod tolerance;
+pub mod workload;

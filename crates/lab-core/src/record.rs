@@ -1,0 +1,291 @@
+//! What one execution of a plan leaves behind: the recording.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::digest::Digest;
+use crate::engine::EngineError;
+use crate::fingerprint::Fingerprint;
+use crate::metric::{Inputs, METRICS, Measurement, Reading, derive_all};
+use crate::timeline::Timeline;
+use crate::tolerance::Tolerance;
+use crate::workload::Workload;
+
+/// Identifies a session: a version 7 UUID, so that ids sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub Uuid);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is known when a session starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionHeader {
+    /// The session's id.
+    pub id: SessionId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Version of lab that recorded it.
+    pub lab_version: String,
+    /// The plan's name.
+    pub plan_name: String,
+    /// The plan's text, byte for byte.
+    pub plan_text: String,
+    /// The name every output calls the model by.
+    pub model_name: String,
+    /// The resolved workload.
+    pub workload: Workload,
+    /// Measured repetitions asked for.
+    pub repeat: u32,
+    /// Tolerances the plan sets, by full metric id; the metric table fills the rest.
+    pub tolerances: Vec<(String, Tolerance)>,
+    /// Identity of everything that produces the recording.
+    pub fingerprint: Fingerprint,
+}
+
+/// One engine process of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Position in the session, from 0.
+    pub index: u32,
+    /// How the start went.
+    pub start: LaunchStart,
+    /// Conditions of the host just before the start, as the host crate words them.
+    pub conditions: serde_json::Value,
+}
+
+/// How the start of an engine process went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaunchStart {
+    /// The model is loaded.
+    Ready {
+        /// Time from the load request to the loaded model, in nanoseconds.
+        load_ns: u64,
+    },
+    /// No repetition can run in this launch.
+    Failed(EngineError),
+}
+
+/// Whether a repetition counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RepetitionKind {
+    /// Runs before the measured ones; recorded, never counted.
+    Warmup,
+    /// Counted.
+    Measured,
+}
+
+impl fmt::Display for RepetitionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warmup => "warmup",
+            Self::Measured => "measured",
+        })
+    }
+}
+
+/// One `generate` inside a launch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Repetition {
+    /// Position in the session, from 0, warm-ups included.
+    pub index: u32,
+    /// The launch it ran in.
+    pub launch: u32,
+    /// Whether it counts.
+    pub kind: RepetitionKind,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// How a repetition went. A failure is never a zero.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every token came.
+    Completed(Completed),
+    /// It did not finish.
+    Failed(EngineError),
+}
+
+/// The raw data of a completed repetition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completed {
+    /// When each token became visible. Stored beside the row, not inside it.
+    pub timeline: Timeline,
+    /// Generated token ids.
+    pub token_ids: Vec<u32>,
+    /// Margin between the two greatest logits at each token, where the engine reports it.
+    pub margins: Option<Vec<f32>>,
+    /// Time the launch took to load the model, in nanoseconds.
+    pub load_ns: u64,
+    /// From sending the request to having the answer, by the harness's own clock, in nanoseconds.
+    pub outside_ns: u64,
+    /// The engine's peak resident memory during the repetition, in bytes.
+    pub peak_memory_bytes: Reading<u64>,
+    /// What disturbed it.
+    pub validity: Validity,
+}
+
+/// What disturbed a repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Validity {
+    /// Nothing that lab looks for.
+    Valid,
+    /// Something that may have bent the numbers, one sentence a reason.
+    Suspect(Vec<String>),
+    /// Something that makes them worthless, one sentence a reason.
+    Invalid(Vec<String>),
+}
+
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Valid => f.write_str("valid"),
+            Self::Suspect(reasons) => write!(f, "suspect ({})", reasons.join("; ")),
+            Self::Invalid(reasons) => write!(f, "invalid ({})", reasons.join("; ")),
+        }
+    }
+}
+
+impl Completed {
+    /// Derives every metric from the raw data, in table order. `n_prompt` is the prompt's length in tokens.
+    pub fn measurements(&self, n_prompt: usize) -> Vec<Measurement> {
+        derive_all(&Inputs {
+            timeline: &self.timeline,
+            n_prompt,
+            load_ns: self.load_ns,
+            peak_memory_bytes: &self.peak_memory_bytes,
+        })
+    }
+}
+
+/// How a session ended. A session without an end was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    /// When.
+    pub ended_at: Timestamp,
+    /// How.
+    pub status: SessionStatus,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionStatus {
+    /// Every measured repetition completed.
+    Completed,
+    /// Some repetition failed.
+    Incomplete,
+    /// No measured repetition completed.
+    Failed,
+    /// The user stopped it; finished repetitions stay.
+    Interrupted,
+    /// It never said that it ended: killed, or still running.
+    Unfinished,
+}
+
+impl fmt::Display for SessionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "completed",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Unfinished => "unfinished",
+        })
+    }
+}
+
+/// A recorded session, whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// What was known at its start.
+    pub header: SessionHeader,
+    /// Its engine processes.
+    pub launches: Vec<Launch>,
+    /// Its repetitions, warm-ups included, in order.
+    pub repetitions: Vec<RecordedRepetition>,
+    /// How it ended.
+    pub end: Option<SessionEnd>,
+}
+
+/// A repetition with its measurements as they were published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedRepetition {
+    /// The raw data.
+    pub repetition: Repetition,
+    /// The published measurements; empty for warm-ups and failures.
+    pub measurements: Vec<Measurement>,
+}
+
+impl Session {
+    /// Returns how the session ended.
+    pub fn status(&self) -> SessionStatus {
+        self.end.map_or(SessionStatus::Unfinished, |end| end.status)
+    }
+
+    /// Returns the measured repetitions that completed, with their raw data.
+    pub fn completed(&self) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
+        self.measured().filter_map(|recorded| match &recorded.repetition.outcome {
+            Outcome::Completed(completed) => Some((recorded, completed)),
+            Outcome::Failed(_) => None,
+        })
+    }
+
+    /// Returns the measured repetitions, completed or not.
+    pub fn measured(&self) -> impl Iterator<Item = &RecordedRepetition> {
+        self.repetitions.iter().filter(|recorded| recorded.repetition.kind == RepetitionKind::Measured)
+    }
+
+    /// Returns the samples of a metric: one for each completed measured repetition that is not invalid, or the reason
+    /// why one has none.
+    ///
+    /// # Errors
+    ///
+    /// The first reason met, or that nothing completed.
+    pub fn samples(&self, metric: &str) -> Result<Vec<f64>, String> {
+        let mut samples = Vec::new();
+        for (recorded, _) in self.completed().filter(|(_, completed)| completed.is_usable()) {
+            let found = recorded.measurements.iter().find(|measurement| measurement.metric == metric);
+            match found.map(|measurement| &measurement.reading) {
+                Some(Reading::Value(value)) => samples.push(*value),
+                Some(Reading::Unavailable(reason)) => return Err(reason.clone()),
+                None => return Err("not recorded in this session".to_owned()),
+            }
+        }
+        if samples.is_empty() {
+            return Err("no measured repetition completed".to_owned());
+        }
+        Ok(samples)
+    }
+
+    /// Returns the mandatory metrics of the official contract that the session has no value for, in table order.
+    pub fn missing_mandatory(&self) -> Vec<&'static str> {
+        METRICS
+            .iter()
+            .filter(|metric| metric.mandatory && self.samples(&metric.id()).is_err())
+            .map(|metric| metric.name)
+            .collect()
+    }
+
+    /// Returns the digest of the whole fingerprint.
+    pub fn fingerprint_digest(&self) -> Digest {
+        self.header.fingerprint.digest()
+    }
+}
+
+impl Completed {
+    fn is_usable(&self) -> bool {
+        !matches!(self.validity, Validity::Invalid(_))
+    }
+}

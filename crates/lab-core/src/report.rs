@@ -1,0 +1,156 @@
+//! The outcome of a comparison in its only public, versioned form. Every exporter reads this.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Difference;
+use crate::metric::Direction;
+use crate::summary::Summary;
+use crate::tolerance::Tolerance;
+
+/// Schema id of a report.
+pub const REPORT_SCHEMA: &str = "lab.report.v1";
+
+/// The outcome of a comparison of two sessions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Always `lab.report.v1`.
+    pub schema: String,
+    /// What kind of comparison it is; `contract comparison` between equals.
+    pub title: String,
+    /// The session compared with.
+    pub baseline: Side,
+    /// The session under judgement.
+    pub candidate: Side,
+    /// The rule that decided.
+    pub rule: Rule,
+    /// What follows from all metrics together.
+    pub conclusion: Conclusion,
+    /// The conclusion in one sentence.
+    pub headline: String,
+    /// Why the sessions may not be compared; empty when they may.
+    pub refusals: Vec<Refusal>,
+    /// One row a metric, `tokens_per_watt` first; empty when refused as a whole.
+    pub metrics: Vec<MetricComparison>,
+    /// Context fields that differ: shown, never judged.
+    pub context_differences: Vec<Difference>,
+}
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Side {
+    /// Session id.
+    pub session: String,
+    /// Plan name.
+    pub plan: String,
+    /// Model name.
+    pub model: String,
+    /// When it started (RFC 3339).
+    pub started_at: String,
+    /// How it ended.
+    pub status: String,
+    /// Completed measured repetitions, and how many were asked for.
+    pub completed: usize,
+    /// Measured repetitions asked for.
+    pub asked: u32,
+}
+
+/// The rule that turns figures into a conclusion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The contract's point rule: the change of means lies within the tolerance.
+    Contract,
+}
+
+/// What follows from all metrics together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Conclusion {
+    /// Every judged metric is within its tolerance.
+    Reproduced,
+    /// Some judged metric is beyond its tolerance.
+    NotReproduced,
+    /// The sessions, or a gated metric of theirs, may not be compared.
+    Refused,
+}
+
+/// Why two sessions, or one metric of theirs, may not be compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Refusal {
+    /// A fingerprint field differs.
+    Fingerprint(Difference),
+    /// A side has nothing to compare.
+    NothingCompleted {
+        /// Its session id.
+        session: String,
+    },
+    /// The same engine on the same model and plan said something else.
+    DifferentOutput {
+        /// Position of the first token that differs.
+        token: usize,
+        /// The baseline's token id, absent past its end.
+        baseline: Option<u32>,
+        /// The candidate's token id, absent past its end.
+        candidate: Option<u32>,
+    },
+    /// One side has no value for a gated metric.
+    OneSided {
+        /// The metric's full id.
+        metric: String,
+        /// The session without a value.
+        session: String,
+        /// Why it has none.
+        reason: String,
+    },
+}
+
+/// One metric, both sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricComparison {
+    /// Full metric id.
+    pub metric: String,
+    /// Unit of the values.
+    pub unit: String,
+    /// Which way is better.
+    pub direction: Direction,
+    /// Whether the official contract defines it.
+    pub official: bool,
+    /// The baseline's figures.
+    pub baseline: Option<Summary>,
+    /// The candidate's figures.
+    pub candidate: Option<Summary>,
+    /// (candidate mean − baseline mean) / |baseline mean|; absent when a side has no value or the baseline's mean is 0.
+    pub relative_change: Option<f64>,
+    /// The tolerance it is judged by; absent for metrics that are shown only.
+    pub tolerance: Option<Tolerance>,
+    /// Whether the plan loosened the contract's tolerance.
+    pub unofficial_tolerance: bool,
+    /// What the rule says.
+    pub judgement: Judgement,
+}
+
+/// What the rule says about one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Judgement {
+    /// Within tolerance.
+    Within,
+    /// Beyond tolerance, in the better direction.
+    BeyondBetter,
+    /// Beyond tolerance, in the worse direction.
+    BeyondWorse,
+    /// Shown only: no tolerance applies.
+    Shown,
+    /// Neither side has a value.
+    NotJudged {
+        /// Why.
+        reason: String,
+    },
+    /// One side has no value.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
