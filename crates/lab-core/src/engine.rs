@@ -194,10 +194,12 @@ pub enum EngineError {
         name: String,
     },
     /// The process ended by itself.
-    #[error("the engine ended with status {status} before it answered")]
+    #[error("the engine ended with status {status} before it answered{log}")]
     Exited {
         /// Its exit status.
         status: i32,
+        /// The last lines of its log, introduced, or nothing.
+        log: String,
     },
     /// No answer came in time; the harness killed the process.
     #[error("the engine gave no answer to `{request}` within {seconds} s and was stopped")]

@@ -1,0 +1,72 @@
+//! Sets an engine's conditions from inside its own process, then becomes the engine.
+//!
+//! The harness never forks with preparations of its own: it starts `lab launch-engine …`, which pins itself to its
+//! cores, asks to die with the harness, moves the protocol to a private descriptor, and replaces itself by the engine's
+//! program. What it sets survives the replacement, and the harness reads it back from `/proc`.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal};
+use rustix::thread::CpuSet;
+
+/// Names the descriptor that answers are written to, in the engine's environment.
+pub const PROTOCOL_FD: &str = "LAB_PROTOCOL_FD";
+
+/// What holds for an engine process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conditions {
+    /// Process id of the harness.
+    pub harness: u32,
+    /// CPU numbers the engine may run on.
+    pub cores: Vec<u32>,
+    /// The engine's program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// Sets the conditions and becomes the engine. Returns only when that fails.
+pub fn become_engine(conditions: &Conditions) -> io::Error {
+    match prepare(conditions) {
+        Ok(mut program) => program.exec(),
+        Err(error) => error,
+    }
+}
+
+fn prepare(conditions: &Conditions) -> io::Result<Command> {
+    die_with(conditions.harness)?;
+    pin_to(&conditions.cores)?;
+    // The copy has no close-on-exec flag: it is the engine's private descriptor from here on.
+    let answers = rustix::io::dup(io::stdout())?.into_raw_fd();
+    rustix::stdio::dup2_stdout(io::stderr())?;
+    let mut program = Command::new(&conditions.program);
+    program.args(&conditions.arguments).env(PROTOCOL_FD, answers.as_raw_fd().to_string());
+    Ok(program)
+}
+
+/// Asks the kernel to kill this process when the harness ends, however it ends.
+fn die_with(harness: u32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The harness may have ended before the request was in place.
+    let parent = rustix::process::getppid().map(Pid::as_raw_nonzero);
+    if parent.is_some_and(|parent| u32::try_from(parent.get()) == Ok(harness)) {
+        return Ok(());
+    }
+    Err(io::Error::other("the harness is gone"))
+}
+
+fn pin_to(cores: &[u32]) -> io::Result<()> {
+    let mut mask = CpuSet::new();
+    for core in cores {
+        let core = usize::try_from(*core).map_err(io::Error::other)?;
+        if core >= CpuSet::MAX_CPU {
+            return Err(io::Error::other(format!("core {core} is beyond what an affinity mask holds")));
+        }
+        mask.set(core);
+    }
+    Ok(rustix::thread::sched_setaffinity(None, &mask)?)
+}
