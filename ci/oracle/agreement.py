@@ -2,17 +2,22 @@
 
 Every request holds the tokens up to one position and asks for one more. The prompt cache keeps all but the last,
 so each position costs one evaluation of one token, and every logit comes from the same sequence of such evaluations.
+
+llama.cpp does not agree with itself to the last digit: activations are rounded to 8 bits in every layer, and a
+difference in the order of one sum grows from there. So the text is fed twice, with two ways of computing attention,
+and `noise` says how far they lie apart: no other engine can be asked to come closer than that.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from llama import THREADS, LlamaServer, OracleError, end_after, file_sha256
+from llama import THREADS, Attention, LlamaServer, OracleError, end_after, file_sha256
 
 TEXT = Path(__file__).with_name("agreement_text.txt")
 
@@ -53,17 +58,57 @@ def ask(model: Path, text: Path) -> dict[str, Any]:
     """Returns the golden document for one model and one text."""
     digest = file_sha256(model)
     with LlamaServer(model, CONTEXT_TOKENS) as server:
-        tokens = server.tokenize(text.read_text(encoding="utf-8"), parse_special=False)
-        if not 2 <= len(tokens) < CONTEXT_TOKENS:
-            raise OracleError(f"`{text}` has {len(tokens)} tokens, expected 2 to {CONTEXT_TOKENS - 1}")
-        vocabulary = server.vocabulary_size()
-        return {
-            "oracle": server.build(),
-            "model_sha256": digest,
-            "threads": THREADS,
-            "tokens": tokens,
-            "positions": [ask_position(server, tokens, index, vocabulary) for index in range(len(tokens) - 1)],
-        }
+        tokens = load_tokens(server, text)
+        build = server.build()
+        positions = ask_positions(server, tokens)
+    with LlamaServer(model, CONTEXT_TOKENS, Attention.PLAIN) as server:
+        noise = derive_noise(positions, ask_positions(server, tokens))
+    return {
+        "oracle": build,
+        "model_sha256": digest,
+        "threads": THREADS,
+        "attention": Attention.DEFAULT.value,
+        "perplexity": perplexity(positions),
+        "noise": {"attention": Attention.PLAIN.value, **noise},
+        "tokens": tokens,
+        "positions": positions,
+    }
+
+
+def load_tokens(server: LlamaServer, text: Path) -> list[int]:
+    """Returns the tokens of the text; raises when they don't fit the context."""
+    tokens = server.tokenize(text.read_text(encoding="utf-8"), parse_special=False)
+    if not 2 <= len(tokens) < CONTEXT_TOKENS:
+        raise OracleError(f"`{text}` has {len(tokens)} tokens, expected 2 to {CONTEXT_TOKENS - 1}")
+    return tokens
+
+
+def ask_positions(server: LlamaServer, tokens: list[int]) -> list[dict[str, Any]]:
+    """Returns one record per token but the last, which nothing follows."""
+    vocabulary = server.vocabulary_size()
+    return [ask_position(server, tokens, index, vocabulary) for index in range(len(tokens) - 1)]
+
+
+def derive_noise(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Derives how far two runs over the same tokens lie apart, in log-probability where not a count."""
+    pairs = list(zip(ours, theirs, strict=True))
+    distances = [abs(one["best_logprob"] - other["best_logprob"]) for one, other in pairs]
+    flipped = [one["margin"] for one, other in pairs if one["best"] != other["best"]]
+    return {
+        "flips": len(flipped),
+        "largest_flipped_margin": max(flipped, default=0.0),
+        "largest_distance": rounded(max(distances)),
+        "mean_distance": rounded(sum(distances) / len(distances)),
+        "perplexity": perplexity(theirs),
+    }
+
+
+def perplexity(positions: list[dict[str, Any]]) -> float | None:
+    """Returns exp of the mean negative log-probability of the actual tokens, or None when one is unknown."""
+    logprobs = [position["next_logprob"] for position in positions]
+    if None in logprobs:
+        return None
+    return rounded(math.exp(-sum(logprobs) / len(logprobs)))
 
 
 def ask_position(server: LlamaServer, tokens: list[int], index: int, vocabulary: int) -> dict[str, Any]:
@@ -113,8 +158,7 @@ def rounded(value: float) -> float:
 
 def render(document: dict[str, Any]) -> str:
     """Returns the document as JSON, one position a line."""
-    keys = ("oracle", "model_sha256", "threads", "tokens")
-    head = [f"{json.dumps(key)}: {json.dumps(document[key])}" for key in keys]
+    head = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in document.items() if key != "positions"]
     positions = ",\n".join(json.dumps(position) for position in document["positions"])
     return "{" + ",\n".join(head) + ',\n"positions": [\n' + positions + "\n]}\n"
 

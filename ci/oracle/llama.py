@@ -5,6 +5,7 @@ Knows nothing of goldens: `tokens.py`, `agreement.py` and `loads.py` decide what
 
 from __future__ import annotations
 
+import enum
 import faulthandler
 import hashlib
 import http.client
@@ -30,12 +31,21 @@ class OracleError(Exception):
     """The oracle could not answer; the message is a sentence fragment for the user."""
 
 
+class Attention(enum.Enum):
+    """How llama.cpp computes attention: two roads to the same logits, but for rounding."""
+
+    # What a user gets: flash attention where supported, keys and values kept as 16-bit floats.
+    DEFAULT = "flash attention auto, 16-bit cache"
+    PLAIN = "flash attention off, 32-bit cache"
+
+
 class LlamaServer:
     """Runs llama-server inside this process; a context manager that shuts it down on exit."""
 
-    def __init__(self, model: Path, context_tokens: int) -> None:
+    def __init__(self, model: Path, context_tokens: int, attention: Attention = Attention.DEFAULT) -> None:
         self._model = model
         self._context_tokens = context_tokens
+        self._attention = attention
         self._server: xllamacpp.Server | None = None
         self._connection: http.client.HTTPConnection | None = None
 
@@ -43,7 +53,7 @@ class LlamaServer:
         if not self._model.is_file():
             raise OracleError(f"no model file `{self._model}`")
         try:
-            self._server = xllamacpp.Server(_parameters(self._model, self._context_tokens))
+            self._server = xllamacpp.Server(_parameters(self._model, self._context_tokens, self._attention))
         except Exception as error:  # The binding raises bare RuntimeError and friends.
             raise OracleError(f"llama.cpp cannot load `{self._model}`: {error}") from error
         address = urlsplit(self._server.listening_address)
@@ -124,7 +134,7 @@ def file_sha256(path: Path) -> str:
         raise OracleError(f"cannot read `{path}`: {error.strerror}") from error
 
 
-def _parameters(model: Path, context_tokens: int) -> xllamacpp.CommonParams:
+def _parameters(model: Path, context_tokens: int, attention: Attention) -> xllamacpp.CommonParams:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.n_ctx = context_tokens
@@ -136,4 +146,7 @@ def _parameters(model: Path, context_tokens: int) -> xllamacpp.CommonParams:
     parameters.endpoint_props = True
     parameters.warmup = False
     parameters.verbosity = LOG_ERRORS_ONLY
+    if attention is Attention.PLAIN:
+        parameters.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.cache_type_k = parameters.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     return parameters
