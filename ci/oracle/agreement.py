@@ -49,7 +49,9 @@ def parse_options() -> argparse.Namespace:
     """Returns the parsed command line."""
     parser = argparse.ArgumentParser(description="Record llama.cpp's next-token choices along a fixed text.")
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="GGUF file to run")
-    parser.add_argument("--tokens-from", type=Path, default=TEXT, metavar="TEXT", help="text to feed (default: %(default)s)")
+    parser.add_argument(
+        "--tokens-from", type=Path, default=TEXT, metavar="TEXT", help="text to feed (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="golden JSON file to write")
     return parser.parse_args()
 
@@ -136,8 +138,7 @@ def ask_candidates(server: LlamaServer, prompt: list[int], count: int) -> list[d
     evaluated = answer["timings"]["prompt_n"]
     if evaluated != 1:
         raise OracleError(f"position {len(prompt) - 1} evaluated {evaluated} tokens, expected 1")
-    chosen = answer["completion_probabilities"][0]
-    candidates = chosen["top_logprobs"]
+    candidates: list[dict[str, Any]] = answer["completion_probabilities"][0]["top_logprobs"]
     if len(candidates) < count:
         raise OracleError(f"position {len(prompt) - 1} has {len(candidates)} candidates, expected {count}")
     return candidates

@@ -58,9 +58,7 @@ class LlamaServer:
             raise OracleError(f"llama.cpp cannot load `{self._model}`: {error}") from error
         address = urlsplit(self._server.listening_address)
         # http.client, unlike urllib, never sends a loopback request through a proxy.
-        self._connection = http.client.HTTPConnection(
-            address.hostname, address.port, timeout=REQUEST_TIMEOUT_SECONDS
-        )
+        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=REQUEST_TIMEOUT_SECONDS)
         return self
 
     def __exit__(
@@ -77,28 +75,27 @@ class LlamaServer:
     def tokenize(self, text: str, *, parse_special: bool) -> list[int]:
         """Returns the token ids of `text`, with the model's own BOS where it asks for one."""
         flags = {"add_special": True, "parse_special": parse_special}
-        return self._ask("POST", "/tokenize", {"content": text, **flags})["tokens"]
+        tokens: list[int] = self._ask("POST", "/tokenize", {"content": text, **flags})["tokens"]
+        return tokens
 
     def complete(self, prompt: list[int], *, n_predict: int, n_probs: int) -> dict[str, Any]:
         """Returns the raw `/completion` answer of a greedy run, probabilities before any sampler."""
-        return self._ask(
-            "POST",
-            "/completion",
-            {
-                "prompt": prompt,
-                "n_predict": n_predict,
-                "n_probs": n_probs,
-                "temperature": 0,
-                "cache_prompt": True,
-                "post_sampling_probs": False,
-                "ignore_eos": True,
-                "return_tokens": True,
-            },
-        )
+        request = {
+            "prompt": prompt,
+            "n_predict": n_predict,
+            "n_probs": n_probs,
+            "temperature": 0,
+            "cache_prompt": True,
+            "post_sampling_probs": False,
+            "ignore_eos": True,
+        }
+        answer: dict[str, Any] = self._ask("POST", "/completion", request)
+        return answer
 
     def vocabulary_size(self) -> int:
         """Returns the number of tokens in the model's vocabulary."""
-        return self._ask("GET", "/v1/models")["data"][0]["meta"]["n_vocab"]
+        size: int = self._ask("GET", "/v1/models")["data"][0]["meta"]["n_vocab"]
+        return size
 
     def build(self) -> str:
         """Returns the name of this build: what llama.cpp says of itself, and the package that carries it."""

@@ -40,7 +40,12 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="GGUF file to load")
     parser.add_argument(
-        "--prompt", type=int, nargs="+", default=PROMPT, metavar="ID", help="token ids to begin with (default: %(default)s)"
+        "--prompt",
+        type=int,
+        nargs="+",
+        default=PROMPT,
+        metavar="ID",
+        help="token ids to begin with (default: %(default)s)",
     )
     return parser.parse_args()
 

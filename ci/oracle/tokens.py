@@ -46,7 +46,9 @@ def parse_options() -> argparse.Namespace:
     """Returns the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="GGUF file whose tokenizer is asked")
-    parser.add_argument("--texts", type=Path, default=TEXTS, metavar="FILE", help="texts to tokenise (default: %(default)s)")
+    parser.add_argument(
+        "--texts", type=Path, default=TEXTS, metavar="FILE", help="texts to tokenise (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="golden JSON file to write")
     return parser.parse_args()
 
