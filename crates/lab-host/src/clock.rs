@@ -1,0 +1,146 @@
+//! The one place where time is read.
+//!
+//! Durations come from `CLOCK_MONOTONIC`, which no one can set; the time of day serves only to say when a session
+//! happened. The engine contract asks for a resolution of a microsecond or better, so the resolution is measured
+//! here and not believed.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+
+use crate::Unavailable;
+
+/// The engine contract's coarsest permitted step of the monotonic clock, in nanoseconds ("resolução mínima:
+/// microssegundos", section 6.1).
+pub const COARSEST_PERMITTED_NS: u64 = 1_000;
+
+/// Reads after which a clock that never moved is given up.
+const MAX_READS: usize = 1_000_000;
+/// Steps that are enough to have seen the smallest.
+const ENOUGH_STEPS: usize = 2_000;
+
+/// The monotonic clock of this machine, as a value to be passed to those who need a clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Monotonic;
+
+impl Monotonic {
+    /// Returns the nanoseconds since an arbitrary point in the past; see [`monotonic_now`].
+    pub fn now(self) -> u64 {
+        monotonic_now()
+    }
+}
+
+/// Returns the nanoseconds since an arbitrary point in the past (`CLOCK_MONOTONIC`; Linux counts from boot).
+///
+/// All processes of one machine share the origin, so stamps taken in an engine's process compare with ours.
+pub fn monotonic_now() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// Returns the time of day as nanoseconds since 1970-01-01 00:00 UTC; negative before that.
+///
+/// For labels only: this clock is set by people and by NTP, and may go back.
+#[expect(clippy::disallowed_methods, reason = "the one place where the time of day is read")]
+pub fn wall_now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => {
+            i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanoseconds| -nanoseconds)
+        }
+    }
+}
+
+/// Returns the smallest step of the monotonic clock that many reads in a row saw, in nanoseconds.
+///
+/// This includes the cost of a read: a clock that counts single nanoseconds but takes 20 to be read has a
+/// resolution of about 20 for whoever reads it.
+///
+/// # Errors
+///
+/// When the clock did not move at all.
+pub fn resolution_ns() -> Result<u64, Unavailable> {
+    smallest_step(monotonic_now)
+}
+
+/// Returns the resolution that the kernel states for the monotonic clock, in nanoseconds (`clock_getres(2)`).
+pub fn stated_resolution_ns() -> u64 {
+    nanoseconds(clock_getres(ClockId::Monotonic))
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    let (seconds, rest) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
+    let (Ok(seconds), Ok(rest)) = (seconds, rest) else {
+        unreachable!("CLOCK_MONOTONIC and its resolution are never negative (clock_gettime(2))");
+    };
+    seconds * 1_000_000_000 + rest
+}
+
+fn smallest_step(mut read: impl FnMut() -> u64) -> Result<u64, Unavailable> {
+    let mut smallest = None;
+    let mut steps = 0;
+    let mut last = read();
+    for _ in 0..MAX_READS {
+        let now = read();
+        if now > last {
+            smallest = Some(smallest.map_or(now - last, |known: u64| known.min(now - last)));
+            steps += 1;
+        }
+        if steps == ENOUGH_STEPS {
+            break;
+        }
+        last = now;
+    }
+    smallest.ok_or_else(|| Unavailable::new(format!("the monotonic clock did not move in {MAX_READS} reads")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_step_of_a_clock_is_found() {
+        let steps = [0, 70, 0, 30, 30, 500];
+        let (mut reads, mut now) = (0, 0);
+        let irregular = || {
+            now += steps[reads % steps.len()];
+            reads += 1;
+            now
+        };
+        assert_eq!(smallest_step(irregular), Ok(30));
+    }
+
+    #[test]
+    fn a_coarse_clock_is_seen_as_coarse() {
+        let mut reads = 0;
+        // A tick of 4 ms that shows once in 50 000 reads.
+        let coarse = || {
+            reads += 1;
+            reads / 50_000 * 4_000_000
+        };
+        assert_eq!(smallest_step(coarse), Ok(4_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_has_no_resolution() {
+        let still = smallest_step(|| 7).unwrap_err();
+        assert_eq!(still.to_string(), "the monotonic clock did not move in 1000000 reads");
+    }
+
+    #[test]
+    fn this_machines_clock_moves_forward_and_meets_the_contract() {
+        let mut last = Monotonic.now();
+        for _ in 0..10_000 {
+            let now = monotonic_now();
+            assert!(now >= last, "{now} came after {last}");
+            last = now;
+        }
+        assert!((1..=COARSEST_PERMITTED_NS).contains(&resolution_ns().unwrap()));
+        assert!((1..=COARSEST_PERMITTED_NS).contains(&stated_resolution_ns()));
+    }
+
+    #[test]
+    fn this_machines_day_is_later_than_this_file() {
+        // 2026-01-01 00:00 UTC.
+        assert!(wall_now() > 1_767_225_600_000_000_000);
+    }
+}
