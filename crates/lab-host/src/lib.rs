@@ -11,6 +11,8 @@
 pub mod clock;
 pub mod cpu;
 pub mod disk;
+pub mod memory;
+pub mod process;
 mod reading;
 mod roots;
 mod text;
