@@ -9,8 +9,10 @@
 //! This crate does not decide anything: whether a steal of 3 % spoils a run is the runner's business.
 
 pub mod clock;
+pub mod conditions;
 pub mod cpu;
 pub mod disk;
+pub mod machine;
 pub mod memory;
 pub mod process;
 mod reading;
