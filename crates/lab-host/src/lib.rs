@@ -12,6 +12,8 @@ pub mod clock;
 pub mod conditions;
 pub mod cpu;
 pub mod disk;
+pub mod doctor;
+pub mod energy;
 pub mod machine;
 pub mod memory;
 pub mod process;
