@@ -27,6 +27,7 @@ pub struct EnergySource {
 /// When there is none.
 pub fn rapl_zones(roots: &Roots) -> Result<Vec<EnergySource>, Unavailable> {
     const CLASS: &str = "class/powercap";
+    // `intel-rapl-mmio:0` is the same package through another door and would count twice.
     let zones = entries(&roots.sys.join(CLASS), "intel-rapl:")?;
     let sources = zones.iter().filter_map(|zone| source(zone, "energy_uj", rapl_name(zone)?));
     some(roots, CLASS, "RAPL zone", sources.collect())
