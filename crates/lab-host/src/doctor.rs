@@ -1,6 +1,6 @@
 //! What can be measured on this machine, what cannot, and what would help.
 //!
-//! One row of [`QUESTIONS`] a capability. A row says *available* only where lab gets the figure: a meter that is
+//! One row of `QUESTIONS` a capability. A row says *available* only where lab gets the figure: a meter that is
 //! there but that this version does not read is no capability, and the reason says both.
 
 mod energy;

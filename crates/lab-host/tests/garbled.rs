@@ -21,21 +21,29 @@ const GARBAGE: &[&[u8]] = &[
 ];
 
 #[test]
-fn a_spoilt_file_costs_its_own_facts_and_no_more() {
-    for tree in ["laptop", "guest"] {
-        let directory = tempfile::tempdir().unwrap();
-        let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(tree);
-        let files = copy(&original, directory.path());
-        let roots = Roots::new(directory.path().join("proc"), directory.path().join("sys"));
-        for file in files.into_iter().filter(|file| !describes_another_cpu(file)) {
-            let content = fs::read(&file).unwrap();
-            let half = &content[..content.len() / 2];
-            for garbage in GARBAGE.iter().copied().chain([half]) {
-                fs::write(&file, garbage).unwrap();
-                check_every_probe(&roots, &file, garbage);
-            }
-            fs::write(&file, content).unwrap();
+fn a_spoilt_file_on_bare_metal_costs_its_own_facts_and_no_more() {
+    spoil_each_file("laptop");
+}
+
+#[test]
+fn a_spoilt_file_in_a_guest_costs_its_own_facts_and_no_more() {
+    spoil_each_file("guest");
+}
+
+#[track_caller]
+fn spoil_each_file(tree: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(tree);
+    let files = copy(&original, directory.path());
+    let roots = Roots::new(directory.path().join("proc"), directory.path().join("sys"));
+    for file in files.into_iter().filter(|file| !describes_another_cpu(file)) {
+        let content = fs::read(&file).expect("the copy is readable");
+        let half = &content[..content.len() / 2];
+        for garbage in GARBAGE.iter().copied().chain([half]) {
+            fs::write(&file, garbage).expect("the copy is writable");
+            check_every_probe(&roots, &file, garbage);
         }
+        fs::write(&file, content).expect("the copy is writable");
     }
 }
 
