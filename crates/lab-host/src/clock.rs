@@ -6,6 +6,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lab_core::clock::Clock;
+use rustix::io::Errno;
+use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use crate::Unavailable;
@@ -23,10 +26,14 @@ const ENOUGH_STEPS: usize = 2_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Monotonic;
 
-impl Monotonic {
-    /// Returns the nanoseconds since an arbitrary point in the past; see [`monotonic_now`].
-    pub fn now(self) -> u64 {
+impl Clock for Monotonic {
+    fn now_ns(&self) -> u64 {
         monotonic_now()
+    }
+
+    fn wait_until_ns(&self, deadline_ns: u64) {
+        let deadline = timespec(deadline_ns);
+        while clock_nanosleep_absolute(ClockId::Monotonic, &deadline) == Err(Errno::INTR) {}
     }
 }
 
@@ -73,6 +80,13 @@ fn nanoseconds(time: Timespec) -> u64 {
         unreachable!("CLOCK_MONOTONIC and its resolution are never negative (clock_gettime(2))");
     };
     seconds * 1_000_000_000 + rest
+}
+
+fn timespec(nanoseconds: u64) -> Timespec {
+    let whole =
+        i64::try_from(nanoseconds / 1_000_000_000).expect("a 64-bit count of nanoseconds is 584 years");
+    let rest = i64::try_from(nanoseconds % 1_000_000_000).expect("a remainder below a thousand million");
+    Timespec { tv_sec: whole, tv_nsec: rest }
 }
 
 fn smallest_step(mut read: impl FnMut() -> u64) -> Result<u64, Unavailable> {
@@ -128,7 +142,7 @@ mod tests {
 
     #[test]
     fn this_machines_clock_moves_forward_and_meets_the_contract() {
-        let mut last = Monotonic.now();
+        let mut last = Monotonic.now_ns();
         for _ in 0..10_000 {
             let now = monotonic_now();
             assert!(now >= last, "{now} came after {last}");
@@ -136,6 +150,14 @@ mod tests {
         }
         assert!((1..=COARSEST_PERMITTED_NS).contains(&resolution_ns().unwrap()));
         assert!((1..=COARSEST_PERMITTED_NS).contains(&stated_resolution_ns()));
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline_and_not_before() {
+        let deadline_ns = monotonic_now() + 3_000_000;
+        Monotonic.wait_until_ns(deadline_ns);
+        assert!(monotonic_now() >= deadline_ns);
+        Monotonic.wait_until_ns(0);
     }
 
     #[test]

@@ -1,0 +1,167 @@
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use lab_core::engine::{BeginRequest, Hello, Loaded};
+use lab_core::record::Validity;
+use lab_core::workload::{Sampling, Stop};
+
+use super::*;
+
+/// A clock that moves one microsecond a reading.
+struct Ticking(Cell<u64>);
+
+impl Clock for Ticking {
+    fn now_ns(&self) -> u64 {
+        self.0.set(self.0.get() + 1_000);
+        self.0.get()
+    }
+
+    fn wait_until_ns(&self, deadline_ns: u64) {
+        self.0.set(self.0.get().max(deadline_ns));
+    }
+}
+
+/// Answers each generation with the next entry of a list shared by all launches; `None` is a good answer.
+type Answers = Rc<std::cell::RefCell<VecDeque<Option<EngineError>>>>;
+
+struct Listed(Answers);
+
+impl Engine for Listed {
+    fn hello(&mut self) -> Result<Hello, EngineError> {
+        Err(dead())
+    }
+
+    fn load(&mut self, _: &LoadRequest) -> Result<Loaded, EngineError> {
+        match self.0.borrow().front() {
+            Some(Some(EngineError::Start { message })) => {
+                Err(EngineError::Start { message: message.clone() })
+            }
+            _ => Ok(Loaded { request_ns: 10, ready_ns: 15, vocabulary: 9 }),
+        }
+    }
+
+    fn begin(&mut self, _: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
+        match self.0.borrow_mut().pop_front().flatten() {
+            Some(error) => Err(error),
+            None => Ok(tokens(request_ns)),
+        }
+    }
+
+    fn step(&mut self, _: u32, request_ns: u64) -> Result<Tokens, EngineError> {
+        Ok(tokens(request_ns))
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+fn tokens(request_ns: u64) -> Tokens {
+    Tokens { request_ns, ids: vec![3], stamps_ns: vec![request_ns + 500], margins: None, ended: false }
+}
+
+fn dead() -> EngineError {
+    EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() }
+}
+
+fn sick() -> EngineError {
+    EngineError::Failed { message: "no".to_owned() }
+}
+
+/// Runs three measured repetitions and tells the session in one line: `L` a launch, `l` a lost one, `w` and `m`
+/// completed repetitions, `x` and `X` failed ones.
+fn story(isolation: Isolation, warmup: u32, answers: Vec<Option<EngineError>>) -> (String, SessionStatus) {
+    let workload = Workload { prompt: vec![1], generate: 2, sampling: Sampling::Greedy, stop: Stop::Length };
+    let load = LoadRequest { model: String::new(), positions: 3 };
+    let order = Order { workload: &workload, load: &load, repeat: 3, warmup, isolation };
+    let clock = Ticking(Cell::new(0));
+    let answers: Answers = Rc::new(std::cell::RefCell::new(answers.into()));
+    let mut start = |_| {
+        Ok(Launched {
+            engine: Box::new(Listed(answers.clone())),
+            reset_peak_memory: Box::new(|| Ok(())),
+            peak_memory: Box::new(|| Reading::Value(1)),
+            conditions: serde_json::Value::Null,
+        })
+    };
+    let mut told = String::new();
+    let mut sink = |event| -> Result<(), Infallible> {
+        told.push(match event {
+            Event::Begins(_) => return Ok(()),
+            Event::Launch(Launch { start: LaunchStart::Ready { load_ns: 5 }, .. }) => 'L',
+            Event::Launch(_) => 'l',
+            Event::Repetition(repetition) => letter(&repetition),
+        });
+        Ok(())
+    };
+    let Ok(status) = run(&order, &mut start, &clock, &mut sink);
+    (told, status)
+}
+
+fn letter(repetition: &Repetition) -> char {
+    match (repetition.kind, &repetition.outcome) {
+        (RepetitionKind::Warmup, Outcome::Completed(_)) => 'w',
+        (RepetitionKind::Measured, Outcome::Completed(completed)) => {
+            assert_eq!((completed.load_ns, &completed.validity), (5, &Validity::Valid));
+            'm'
+        }
+        (RepetitionKind::Warmup, Outcome::Failed(_)) => 'x',
+        (RepetitionKind::Measured, Outcome::Failed(_)) => 'X',
+    }
+}
+
+#[track_caller]
+fn check(
+    isolation: Isolation,
+    warmup: u32,
+    answers: Vec<Option<EngineError>>,
+    expected: &str,
+    status: SessionStatus,
+) {
+    assert_eq!(story(isolation, warmup, answers), (expected.to_owned(), status));
+}
+
+#[test]
+fn isolation_decides_what_shares_a_launch() {
+    check(Isolation::Launch, 1, vec![], "LwmLwmLwm", SessionStatus::Completed);
+    check(Isolation::Session, 2, vec![], "Lwwmmm", SessionStatus::Completed);
+    check(Isolation::Launch, 0, vec![], "LmLmLm", SessionStatus::Completed);
+}
+
+#[test]
+fn a_dead_engine_costs_one_repetition_and_the_session_goes_on() {
+    let answers = || vec![None, Some(dead())];
+    check(Isolation::Launch, 0, answers(), "LmLXLm", SessionStatus::Incomplete);
+    check(Isolation::Session, 0, answers(), "LmXLm", SessionStatus::Incomplete);
+}
+
+#[test]
+fn a_failed_answer_keeps_the_launch() {
+    check(Isolation::Session, 0, vec![None, Some(sick())], "LmXm", SessionStatus::Incomplete);
+    check(Isolation::Session, 1, vec![Some(sick())], "Lxmmm", SessionStatus::Completed);
+}
+
+#[test]
+fn a_launch_that_dies_warming_up_costs_its_measured_repetition() {
+    let answers = (0..9).map(|_| Some(dead())).collect();
+    check(Isolation::Launch, 1, answers, "LxXLxXLxX", SessionStatus::Failed);
+}
+
+#[test]
+fn a_session_that_cannot_load_at_all_ends_at_once() {
+    let broken = || Some(EngineError::Start { message: "no".to_owned() });
+    check(Isolation::Launch, 0, vec![broken()], "lX", SessionStatus::Failed);
+}
+
+#[test]
+fn an_interruption_ends_the_session_and_records_nothing_for_the_repetition_in_flight() {
+    check(
+        Isolation::Launch,
+        0,
+        vec![None, Some(EngineError::Interrupted)],
+        "LmL",
+        SessionStatus::Interrupted,
+    );
+}
