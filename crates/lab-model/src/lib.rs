@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Models without an engine: GGUF files, tokenizers, synthetic weights, sources and the cache, memory estimates.
+//!
+//! Nothing here computes with a model. A plan can be checked, its model fetched and its prompt tokenised
+//! without compiling a single kernel.
+
+pub mod gguf;
