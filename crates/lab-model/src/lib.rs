@@ -3,4 +3,11 @@
 //! Nothing here computes with a model. A plan can be checked, its model fetched and its prompt tokenised
 //! without compiling a single kernel.
 
+mod blocks;
+mod digest_writer;
 pub mod gguf;
+mod progress;
+pub mod requantize;
+
+pub use digest_writer::{DigestWriter, Written};
+pub use progress::{Progress, Stage};
