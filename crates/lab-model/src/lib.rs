@@ -5,9 +5,14 @@
 
 mod blocks;
 mod digest_writer;
+#[cfg(test)]
+mod fixtures;
 pub mod gguf;
+pub mod llama;
+pub mod memory;
 mod progress;
 pub mod requantize;
+pub mod support;
 
 pub use digest_writer::{DigestWriter, Written};
 pub use progress::{Progress, Stage};

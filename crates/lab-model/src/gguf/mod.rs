@@ -167,6 +167,16 @@ impl Gguf {
         self.typed(key, "an integer from 0 to 4294967295", Value::as_u32)
     }
 
+    /// Returns the number under a key, which must be at least 1.
+    ///
+    /// # Errors
+    ///
+    /// When the key is absent or holds something else.
+    pub fn positive_u32(&self, key: &str) -> Result<u32, GgufError> {
+        let positive = |value: &Value| value.as_u32().filter(|number| *number > 0);
+        self.typed(key, "an integer from 1 to 4294967295", positive)
+    }
+
     /// Returns the `f32` under a key.
     ///
     /// # Errors
