@@ -13,6 +13,7 @@ pub mod memory;
 mod progress;
 pub mod requantize;
 pub mod support;
+pub mod synthetic;
 pub mod tokenizer;
 
 pub use digest_writer::{DigestWriter, Written};
