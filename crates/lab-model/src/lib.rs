@@ -12,6 +12,7 @@ pub mod llama;
 pub mod memory;
 mod progress;
 pub mod requantize;
+pub mod source;
 pub mod support;
 pub mod synthetic;
 pub mod tokenizer;

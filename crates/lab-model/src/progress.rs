@@ -16,6 +16,8 @@ pub struct Progress {
 /// What is being done with a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
+    /// Another lab works on the same model; this one waits for it.
+    Waiting,
     /// Bytes come from elsewhere.
     Downloading,
     /// A file that exists is being hashed.
@@ -31,6 +33,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Waiting => "waiting for another lab",
             Self::Downloading => "downloading",
             Self::Hashing => "hashing",
             Self::Extracting => "extracting",

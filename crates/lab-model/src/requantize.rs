@@ -13,6 +13,9 @@ use crate::blocks::{self, Q8_0_BYTES, Q8_0_ELEMENTS};
 use crate::gguf::{Gguf, TensorInfo, TensorPlan, TensorType, Value, write_header};
 use crate::{DigestWriter, Progress, Stage, Written};
 
+/// The version of the rewriting. Any change of a byte raises it.
+pub const VERSION: u32 = 1;
+
 /// `LLAMA_FTYPE_MOSTLY_Q8_0` of llama.h.
 const FILE_TYPE_Q8_0: u32 = 7;
 /// Elements that are converted at a time: a multiple of every block length.

