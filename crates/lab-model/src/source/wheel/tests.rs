@@ -5,7 +5,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::*;
-use crate::source::{LocalModel, ModelStatus, obtain, status};
+use crate::source::{ModelStatus, obtain, status};
 
 const REQUIREMENT: &str = "tiny-model==1.0";
 const MEMBER: &str = "tiny_model/tiny.gguf";
@@ -54,8 +54,8 @@ impl Fixture {
 
     /// Puts a wheel where a run that was interrupted would have left it.
     fn leave(&self, content: &[u8]) {
-        let identity = Identity::Wheel { requirement: REQUIREMENT, member: MEMBER }.digest();
-        let folder = self.cache.folder(&folder_name(&identity)).unwrap();
+        let package = Identity::Package(REQUIREMENT).digest();
+        let folder = self.cache.folder(&format!("partial/wheel-{}", package.short())).unwrap();
         fs::write(folder.join("tiny_model-1.0-py3-none-any.whl"), content).unwrap();
     }
 }
@@ -92,6 +92,9 @@ fn a_missing_member_lists_near_names() {
         "the wheel of `tiny-model==1.0` has no member `tiny_model/tiny.q8.gguf`; \
          near names: `tiny_model/tiny.gguf`, `tiny_model/__init__.py`, `other.txt`"
     );
+    // The right name needs no second download.
+    fixture.obtain(MEMBER, None).unwrap();
+    assert_eq!(fixture.calls(), 1);
 }
 
 #[test]
