@@ -123,7 +123,7 @@ pub enum SourceError {
     Pip {
         /// The command.
         command: String,
-        /// The last lines of its error output.
+        /// What it said was wrong.
         message: String,
     },
     /// What pip downloaded is no wheel.

