@@ -1,1 +1,44 @@
-//! Placeholder.
+//! The append-only, hash-chained store of recordings: one SQLite file, one concrete type, [`Store`].
+//!
+//! A store only grows. [`Store::begin_session`], [`Store::append_launch`], [`Store::append_repetition`] and
+//! [`Store::end_session`] are the whole writing side; there is no update and no deletion, in this API or below it,
+//! where triggers refuse both to anyone who opens the file with another tool (invariant I4). Each append is one
+//! `BEGIN IMMEDIATE` transaction that is on the disk when the call returns, so that a killed run loses the
+//! repetition in flight and nothing else, and so that several processes may record into one store at once.
+//!
+//! Triggers can be dropped by whoever can write the file. Therefore every recorded row also has a link in a hash chain
+//! (module [`chain`]), and [`Store::verify`] recomputes all of it, derives every published number again from the raw
+//! timelines (invariant I3), and compares the schema itself with what lab creates. A chain can be rebuilt from its
+//! start by someone determined: what defeats that is a head kept elsewhere, which `verify` takes as its argument.
+//!
+//! What the store does not do: it judges nothing, computes no metric of its own, and reads no clock. Times and ids come
+//! from the caller.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`migrate`] | the schema, its versions, and one line on every table |
+//! | `open` | opens and refuses files |
+//! | `append` | the writing side |
+//! | `body` | rows from records and back |
+//! | [`chain`] | digests of rows, links and heads |
+//! | `query` | [`Store::list`] and [`Store::load`] |
+//! | `resolve` | what a user types, to a session id |
+//! | `verify` | recomputes everything |
+
+mod append;
+mod body;
+pub mod chain;
+mod error;
+#[cfg(test)]
+mod fixture;
+pub mod migrate;
+mod open;
+mod query;
+mod resolve;
+mod verify;
+
+pub use error::StoreError;
+pub use open::{Mode, ReadOnlyReason, Store};
+pub use query::{ListFilter, SessionRow};
+pub use resolve::ResolveError;
+pub use verify::{Finding, Verification};

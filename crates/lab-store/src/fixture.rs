@@ -1,0 +1,228 @@
+//! Sessions for tests: small, distinct, and true to the metric table.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use lab_core::digest::Digest;
+use lab_core::engine::EngineError;
+use lab_core::fingerprint::{
+    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, ModelPart, PlanPart,
+};
+use lab_core::metric::{Measurement, Reading};
+use lab_core::record::{
+    Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
+    SessionEnd, SessionHeader, SessionId, SessionStatus, Validity,
+};
+use lab_core::timeline::Timeline;
+use lab_core::tolerance::Tolerance;
+use lab_core::workload::{Sampling, Stop, Workload};
+use uuid::Builder;
+
+use crate::open::Store;
+
+/// A store in a folder of its own that vanishes with it.
+pub(crate) struct Scratch {
+    pub(crate) store: Store,
+    pub(crate) path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) fn scratch() -> Scratch {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lab.sqlite");
+    Scratch { store: Store::open(&path).unwrap(), path, _folder: folder }
+}
+
+impl Scratch {
+    /// A plain connection to the same file, as any other tool would open it.
+    pub(crate) fn raw(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(&self.path).unwrap()
+    }
+}
+
+/// Returns the whole of session `n`: two launches, each with a warm-up and a measured repetition, and a third whose
+/// repetition failed.
+pub(crate) fn session(n: u32) -> Session {
+    let header = header(n);
+    let n_prompt = header.workload.prompt.len();
+    let repetitions = (0..5).map(|index| recorded(n, index, n_prompt)).collect();
+    let launches = (0..3).map(launch).collect();
+    let end = SessionEnd {
+        ended_at: header.started_at + jiff::SignedDuration::from_secs(30),
+        status: SessionStatus::Incomplete,
+    };
+    Session { header, launches, repetitions, end: Some(end) }
+}
+
+/// Records a session, its end included.
+pub(crate) fn record(store: &mut Store, session: &Session) {
+    record_unfinished(store, session);
+    store.end_session(session.header.id, &session.end.unwrap()).unwrap();
+}
+
+/// Records a session but for its end.
+pub(crate) fn record_unfinished(store: &mut Store, session: &Session) {
+    let id = session.header.id;
+    store.begin_session(&session.header).unwrap();
+    for launch in &session.launches {
+        store.append_launch(id, launch).unwrap();
+    }
+    for RecordedRepetition { repetition, measurements } in &session.repetitions {
+        store.append_repetition(id, repetition, measurements).unwrap();
+    }
+}
+
+pub(crate) fn header(n: u32) -> SessionHeader {
+    let workload = Workload {
+        prompt: vec![1, 2, 3, n],
+        generate: 8,
+        // Above 2^53: a double would lose it.
+        sampling: Sampling::Temperature { temperature: 1.0, seed: u64::MAX - 1 },
+        stop: Stop::Length,
+    };
+    SessionHeader {
+        id: id(n),
+        started_at: Timestamp::from_nanosecond(1_763_700_000_123_456_789 + i128::from(n) * 60_000_000_000)
+            .unwrap(),
+        lab_version: "0.1.0".to_owned(),
+        plan_name: format!("plan-{n}"),
+        plan_text: "[model]\nname = \"tiny\"\r\n# ünïcödé \u{0}\n".to_owned(),
+        model_name: "tiny-synthetic".to_owned(),
+        repeat: 3,
+        tolerances: vec![("engine.v0.1/tokens_per_sec".to_owned(), Tolerance::Relative(0.03))],
+        fingerprint: fingerprint(n, &workload),
+        workload,
+    }
+}
+
+/// A version 7 id whose last digits are `n`'s own.
+pub(crate) fn id(n: u32) -> SessionId {
+    let mut random = [0x11; 10];
+    // An odd multiplier scatters the digits and keeps them distinct.
+    random[6..].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+    let millis = 1_763_700_000_123 + u64::from(n) * 60_000;
+    SessionId(Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+}
+
+fn fingerprint(n: u32, workload: &Workload) -> Fingerprint {
+    Fingerprint {
+        model: model_part().record(),
+        plan: plan_part(n, workload).record(),
+        backend: backend_part().record(),
+        hardware: hardware_part().record(),
+        engine: engine_part().record(),
+    }
+}
+
+fn model_part() -> ModelPart {
+    ModelPart {
+        weights_sha256: Digest::of(b"weights"),
+        architecture: "llama".to_owned(),
+        quantization: "q8_0".to_owned(),
+        tokenizer: Digest::of(b"tokenizer"),
+        weights: "synthetic.v1".to_owned(),
+        name: "tiny-synthetic".to_owned(),
+        bytes: 123_456,
+    }
+}
+
+fn plan_part(n: u32, workload: &Workload) -> PlanPart {
+    PlanPart {
+        prompt: workload.prompt_digest(),
+        prompt_tokens: workload.prompt.len() as u64,
+        generate: workload.generate,
+        sampling: workload.sampling,
+        stop: workload.stop,
+        isolation: Isolation::Launch,
+        warmup: 1,
+        name: format!("plan-{n}"),
+        repeat: 3,
+    }
+}
+
+fn backend_part() -> BackendPart {
+    BackendPart {
+        kind: "cpu_avx2".to_owned(),
+        device: "cpu".to_owned(),
+        threads: 2,
+        cores: "0-1".to_owned(),
+        instruction_sets: vec!["avx2".to_owned(), "fma".to_owned()],
+        environment: BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "2".to_owned())]),
+    }
+}
+
+fn hardware_part() -> HardwarePart {
+    HardwarePart {
+        cpu_model: "Some CPU".to_owned(),
+        cpu_vendor: "Some Vendor".to_owned(),
+        cpu_signature: "6-85-7".to_owned(),
+        sockets: 1,
+        cores: 2,
+        threads: 2,
+        caches: vec!["L1d 32 KiB".to_owned()],
+        memory_gib: 8,
+        accelerators: vec![],
+        virtualization: "none".to_owned(),
+        kernel: "6.1.0".to_owned(),
+    }
+}
+
+fn engine_part() -> EnginePart {
+    EnginePart {
+        name: "scripted".to_owned(),
+        version: "1".to_owned(),
+        build: Digest::of(b"build"),
+        settings: BTreeMap::new(),
+        executable: Digest::of(b"executable"),
+        protocol: 1,
+    }
+}
+
+pub(crate) fn launch(index: u32) -> Launch {
+    let conditions = serde_json::json!({"load_1m": 1.0, "steal": 0.1, "note": null});
+    Launch { index, start: LaunchStart::Ready { load_ns: 7_000_001 }, conditions }
+}
+
+/// Repetition `index` of session `n`: even ones are warm-ups, the last failed.
+fn recorded(n: u32, index: u32, n_prompt: usize) -> RecordedRepetition {
+    let failed = index == 4;
+    let kind =
+        if index.is_multiple_of(2) && !failed { RepetitionKind::Warmup } else { RepetitionKind::Measured };
+    let outcome = if failed {
+        Outcome::Failed(EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() })
+    } else {
+        Outcome::Completed(completed(n, index))
+    };
+    let measurements = match (&outcome, kind) {
+        (Outcome::Completed(completed), RepetitionKind::Measured) => completed.measurements(n_prompt),
+        _ => vec![],
+    };
+    let repetition = Repetition { index, launch: index / 2, kind, outcome };
+    RecordedRepetition { repetition, measurements }
+}
+
+pub(crate) fn completed(n: u32, index: u32) -> Completed {
+    let gap = 1_000_003 + u64::from(n % 97) * 1_009 + u64::from(index) * 11;
+    Completed {
+        timeline: Timeline::new((1..=8).map(|token| 2_000_001 + token * gap).collect()).unwrap(),
+        token_ids: (100..108).collect(),
+        margins: Some(vec![0.1, 1.0 / 3.0, f32::MIN_POSITIVE, 0.0, 1e-9, 3.5, f32::MAX, 2.0]),
+        load_ns: 7_000_001,
+        outside_ns: 20_000_000,
+        peak_memory_bytes: Reading::Value(45_600_007),
+        validity: if index == 3 {
+            Validity::Suspect(vec!["steal above 1 %".to_owned()])
+        } else {
+            Validity::Valid
+        },
+    }
+}
+
+/// A measured repetition with its measurements, for a session of [`header`].
+pub(crate) fn measured(n: u32, index: u32, launch: u32) -> (Repetition, Vec<Measurement>) {
+    let completed = completed(n, index);
+    let measurements = completed.measurements(4);
+    let outcome = Outcome::Completed(completed);
+    (Repetition { index, launch, kind: RepetitionKind::Measured, outcome }, measurements)
+}

@@ -1,0 +1,177 @@
+//! The migrations, and what their triggers refuse to whoever opens the file with another tool.
+
+use lab_core::digest::Digest;
+
+use super::*;
+use crate::chain::RECORDED;
+use crate::fixture::{Scratch, record, scratch, session};
+
+#[test]
+fn a_released_migration_is_never_edited() {
+    // Pinned: stores in the field were made by exactly these bytes. Append a line for a new migration.
+    let pinned = [("0001_first", "7e2c37c5df462233f58071338f1477e676db1ccebe590cbaf7db13c07e9a7599")];
+    let actual: Vec<(&str, String)> = MIGRATIONS
+        .iter()
+        .map(|migration| (migration.name, Digest::of(migration.sql.as_bytes()).to_string()))
+        .collect();
+    let pinned: Vec<(&str, String)> =
+        pinned.iter().map(|(name, digest)| (*name, (*digest).to_owned())).collect();
+    assert_eq!(actual, pinned);
+}
+
+#[test]
+fn applying_twice_changes_nothing() {
+    let connection = Connection::open_in_memory().unwrap();
+    apply_missing(&connection).unwrap();
+    apply_missing(&connection).unwrap();
+    assert_eq!(schema_of(&connection).unwrap(), known_schema());
+}
+
+/// A store with a row in every table.
+fn full() -> Scratch {
+    let mut scratch = scratch();
+    record(&mut scratch.store, &session(1));
+    scratch
+}
+
+/// Every table of the schema as the file itself lists them, so that a new table without triggers fails these tests.
+fn tables(connection: &Connection) -> Vec<String> {
+    let mut statement = connection
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        .unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn columns(connection: &Connection, table: &str) -> Vec<String> {
+    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?)").unwrap();
+    statement.query_map([table], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// Everything in a table, as text.
+fn content(connection: &Connection, table: &str) -> Vec<String> {
+    let columns = columns(connection, table).iter().map(|name| format!("quote({name})")).collect::<Vec<_>>();
+    let select = format!("SELECT {} FROM {table} ORDER BY 1", columns.join(" || ',' || "));
+    let mut statement = connection.prepare(&select).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[track_caller]
+fn check_refused(connection: &Connection, table: &str, sql: &str) {
+    let before = content(connection, table);
+    assert!(!before.is_empty(), "{table} holds no row to attack");
+    let error = connection.execute_batch(sql).expect_err(sql).to_string();
+    assert!(error.contains("invariant I4"), "{sql}: {error}");
+    assert_eq!(content(connection, table), before, "{sql}");
+}
+
+#[test]
+fn the_chain_covers_every_table_but_itself() {
+    let full = full();
+    let mut covered: Vec<String> = RECORDED.iter().map(|recorded| recorded.table.to_owned()).collect();
+    covered.push("chain".to_owned());
+    covered.sort();
+    let mut actual = tables(&full.raw());
+    actual.sort();
+    assert_eq!(actual, covered);
+}
+
+#[test]
+fn no_column_of_any_table_can_be_updated() {
+    let full = full();
+    let raw = full.raw();
+    for table in tables(&raw) {
+        for column in columns(&raw, &table) {
+            check_refused(&raw, &table, &format!("UPDATE {table} SET {column} = {column}"));
+            check_refused(&raw, &table, &format!("UPDATE OR REPLACE {table} SET {column} = {column}"));
+        }
+    }
+}
+
+#[test]
+fn no_row_of_any_table_can_be_deleted() {
+    let full = full();
+    let raw = full.raw();
+    raw.pragma_update(None, "foreign_keys", false).unwrap();
+    for table in tables(&raw) {
+        check_refused(&raw, &table, &format!("DELETE FROM {table}"));
+        check_refused(&raw, &table, &format!("DELETE FROM {table} WHERE true"));
+    }
+}
+
+#[test]
+fn no_row_of_any_table_can_be_replaced() {
+    let full = full();
+    let raw = full.raw();
+    raw.pragma_update(None, "foreign_keys", false).unwrap();
+    for table in tables(&raw) {
+        for verb in ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "INSERT"] {
+            check_refused(&raw, &table, &format!("{verb} INTO {table} SELECT * FROM {table}"));
+        }
+        let upsert = format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 ON CONFLICT DO NOTHING");
+        check_refused(&raw, &table, &upsert);
+    }
+}
+
+#[test]
+fn recorded_tables_have_no_second_key_to_replace_a_row_through() {
+    let full = full();
+    let raw = full.raw();
+    for table in tables(&raw) {
+        let unique: u32 = raw
+            .query_row("SELECT count(*) FROM pragma_index_list(?) WHERE \"unique\"", [&table], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        let without_rowid: bool =
+            raw.query_row("SELECT wr FROM pragma_table_list(?)", [&table], |row| row.get(0)).unwrap();
+        // A table without rowid lists its primary key; the chain's one key is its rowid.
+        assert_eq!((unique, without_rowid), if table == "chain" { (0, false) } else { (1, true) }, "{table}");
+    }
+}
+
+#[test]
+fn the_chain_takes_no_link_but_the_next_one() {
+    let full = full();
+    let raw = full.raw();
+    let next = "SELECT seq + 1, 'x', digest, head, digest FROM chain ORDER BY seq DESC LIMIT 1";
+    for sql in [
+        next.replace("seq + 1", "seq + 2"),
+        next.replace("seq + 1", "NULL"),
+        next.replace("seq + 1", "0"),
+        next.replace("head, digest", "previous, digest"),
+    ] {
+        check_refused(&raw, "chain", &format!("INSERT INTO chain {sql}"));
+        check_refused(&raw, "chain", &format!("INSERT OR REPLACE INTO chain {sql}"));
+    }
+    assert_eq!(raw.execute(&format!("INSERT INTO chain {next}"), []).unwrap(), 1);
+}
+
+#[test]
+fn an_ended_session_takes_no_row_through_raw_sql_either() {
+    let full = full();
+    let raw = full.raw();
+    let session = "SELECT session, 99";
+    for (table, sql) in [
+        ("launch", format!("{session}, body FROM launch LIMIT 1")),
+        (
+            "repetition",
+            format!("{session}, launch, kind, outcome, validity, body, timeline FROM repetition LIMIT 1"),
+        ),
+        ("measurement", "SELECT session, 'other', repetition, 1.0, NULL FROM measurement LIMIT 1".to_owned()),
+    ] {
+        check_refused(&raw, table, &format!("INSERT INTO {table} {sql}"));
+    }
+}
+
+#[test]
+fn a_measurement_has_a_value_or_a_reason_and_never_both_or_neither() {
+    let mut scratch = scratch();
+    crate::fixture::record_unfinished(&mut scratch.store, &session(1));
+    let raw = scratch.raw();
+    for (readings, admitted) in [("1.0, 'x'", false), ("NULL, NULL", false), ("1.0, NULL", true)] {
+        let sql = format!(
+            "INSERT INTO measurement SELECT session, 'other', repetition, {readings} FROM measurement LIMIT 1"
+        );
+        assert_eq!(raw.execute(&sql, []).is_ok(), admitted, "{readings}");
+    }
+}

@@ -1,0 +1,398 @@
+//! Recomputes everything that can be recomputed, and says what does not agree.
+
+mod finding;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lab_core::digest::Digest;
+use lab_core::metric::{Measurement, Reading};
+use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind, Session, SessionId};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, Row};
+
+use crate::body::session_columns;
+use crate::chain::{RECORDED, Recorded, SESSION, digest_at, genesis, last_link, next_head};
+use crate::error::{Failure, StoreError};
+use crate::migrate::{apply_missing, known_schema, schema_of};
+use crate::open::Store;
+use crate::query::{ids, load_session};
+
+pub use finding::Finding;
+
+/// What a verification looked at and what it found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verification {
+    /// Recorded rows whose digests were recomputed.
+    pub rows: u64,
+    /// Links of the chain that were recomputed.
+    pub links: u64,
+    /// Measurements that were derived again from raw data.
+    pub rederived: u64,
+    /// Ids of stored metrics that this lab does not know and so cannot derive again. Their rows are in the chain.
+    pub unknown_metrics: BTreeSet<String>,
+    /// The head of the chain as stored: what to keep elsewhere.
+    pub head: Digest,
+    /// Everything that does not agree, in the order it was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Verification {
+    /// Returns whether everything agrees.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl Store {
+    /// Recomputes the store: SQLite's own checks, the schema against the migrations, every row digest, every link of the
+    /// chain, the digests of the fingerprint parts, the columns of every session against its header, and every published
+    /// measurement from its raw timeline. Looks at one snapshot, so that sessions may be recorded meanwhile.
+    ///
+    /// `expect_head` is a head kept elsewhere: it must be the store's head or one that the chain has passed. Without it,
+    /// a chain cut at its end or rebuilt from its start goes unnoticed.
+    ///
+    /// # Errors
+    ///
+    /// When the store was written by a newer lab, or cannot be read at all. Damage is no error but a [`Finding`].
+    pub fn verify(&self, expect_head: Option<&Digest>) -> Result<Verification, StoreError> {
+        let verify = || -> Result<Verification, Failure> {
+            let snapshot = self.connection().unchecked_transaction()?;
+            let (found, known) = (schema_of(&snapshot)?, known_schema());
+            if found > known {
+                return Err(StoreError::Newer { path: self.path().to_owned(), found, known }.into());
+            }
+            let mut check = Check::new(&snapshot);
+            check.everything(expect_head)?;
+            Ok(check.verification)
+        };
+        verify().map_err(|failure| failure.into_store_error(self.path(), "verifying"))
+    }
+}
+
+/// A verification under way.
+struct Check<'a> {
+    connection: &'a Connection,
+    verification: Verification,
+    /// Digests of the rows that no link has claimed yet, by subject.
+    unclaimed: BTreeMap<String, Digest>,
+}
+
+type Step<'a> = (&'static str, fn(&mut Check<'a>) -> Result<(), Failure>);
+
+impl<'a> Check<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        let verification = Verification {
+            rows: 0,
+            links: 0,
+            rederived: 0,
+            unknown_metrics: BTreeSet::new(),
+            head: genesis(),
+            findings: Vec::new(),
+        };
+        Self { connection, verification, unclaimed: BTreeMap::new() }
+    }
+
+    fn everything(&mut self, expect_head: Option<&Digest>) -> Result<(), Failure> {
+        let steps: [Step<'a>; 8] = [
+            ("SQLite's integrity check", Self::integrity),
+            ("the schema", Self::schema),
+            ("the references between rows", Self::references),
+            ("the digests of the rows", Self::rows),
+            ("the chain", Self::chain),
+            ("the head of the chain", Self::head),
+            ("the fingerprint parts", Self::parts),
+            ("the sessions", Self::sessions),
+        ];
+        for (what, step) in steps {
+            let result = step(self);
+            self.absorb(what, result)?;
+        }
+        if let Some(expected) = expect_head {
+            let result = self.expected_head(expected);
+            self.absorb("the expected head", result)?;
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, finding: Finding) {
+        self.verification.findings.push(finding);
+    }
+
+    /// Turns damage into a finding, so that one broken page does not hide what else is wrong.
+    fn absorb(&mut self, what: &'static str, result: Result<(), Failure>) -> Result<(), Failure> {
+        match result {
+            Err(failure) if is_damage(&failure) => {
+                let message = match failure {
+                    Failure::Sqlite(error) => error.to_string(),
+                    Failure::Store(error) => error.to_string(),
+                };
+                self.found(Finding::Unchecked { what, message });
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn integrity(&mut self) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare("PRAGMA integrity_check")?;
+        let messages = statement.query_map([], |row| row.get::<_, String>(0))?;
+        for message in messages {
+            let message = message?;
+            if message != "ok" {
+                self.found(Finding::Integrity { message });
+            }
+        }
+        Ok(())
+    }
+
+    fn schema(&mut self) -> Result<(), Failure> {
+        let reference = Connection::open_in_memory()?;
+        apply_missing(&reference)?;
+        let expected = schema_objects(&reference)?;
+        let mut actual = schema_objects(self.connection)?;
+        for ((kind, name), sql) in expected {
+            match actual.remove(&(kind.clone(), name.clone())) {
+                None => self.found(Finding::SchemaMissing { kind, name }),
+                Some(other) if other != sql => self.found(Finding::SchemaChanged { kind, name }),
+                Some(_) => {}
+            }
+        }
+        for (kind, name) in actual.into_keys() {
+            self.found(Finding::SchemaForeign { kind, name });
+        }
+        Ok(())
+    }
+
+    fn references(&mut self) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare("PRAGMA foreign_key_check")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(2)?)))?;
+        for row in rows {
+            let (table, parent) = row?;
+            self.found(Finding::BrokenReference { table, parent });
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self) -> Result<(), Failure> {
+        for recorded in RECORDED {
+            let result = self.rows_of(recorded);
+            self.absorb(recorded.table, result)?;
+        }
+        Ok(())
+    }
+
+    fn rows_of(&mut self, recorded: &Recorded) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare(&format!("SELECT * FROM {}", recorded.table))?;
+        let rows = statement.query_map([], |row| Ok((recorded.subject(row)?, recorded.digest(row)?)))?;
+        for row in rows {
+            let (subject, digest) = row?;
+            self.verification.rows += 1;
+            self.unclaimed.insert(subject, digest);
+        }
+        Ok(())
+    }
+
+    fn chain(&mut self) -> Result<(), Failure> {
+        let mut statement =
+            self.connection.prepare("SELECT seq, subject, digest, previous, head FROM chain ORDER BY seq")?;
+        let mut links = statement.query([])?;
+        let (mut seq, mut head) = (0, genesis());
+        let mut claimed = BTreeSet::new();
+        while let Some(row) = links.next()? {
+            let link = Link::read(row)?;
+            self.check_position(&link, seq, &head);
+            self.check_claim(&link, &mut claimed);
+            // Goes on from what is stored, so that one wrong link is one finding and not one for each that follows.
+            (seq, head) = (link.seq, link.head);
+            self.verification.links += 1;
+        }
+        for subject in std::mem::take(&mut self.unclaimed).into_keys() {
+            self.found(Finding::RowWithoutLink { subject });
+        }
+        Ok(())
+    }
+
+    fn check_position(&mut self, link: &Link, seq: i64, head: &Digest) {
+        if link.seq != seq + 1 {
+            self.found(Finding::ChainGap { after: seq, found: link.seq });
+        }
+        if link.previous != *head {
+            self.found(Finding::ChainBroken { seq: link.seq });
+        }
+        if link.head != next_head(&link.previous, &link.subject, &link.digest) {
+            self.found(Finding::HeadMismatch { seq: link.seq });
+        }
+    }
+
+    fn check_claim(&mut self, link: &Link, claimed: &mut BTreeSet<String>) {
+        let Link { seq, subject, digest, .. } = link;
+        match self.unclaimed.remove(subject) {
+            Some(actual) if actual == *digest => {}
+            Some(_) => self.found(Finding::RowChanged { subject: subject.clone() }),
+            None if claimed.contains(subject) => {
+                self.found(Finding::LinkedTwice { seq: *seq, subject: subject.clone() });
+            }
+            None => self.found(Finding::LinkWithoutRow { seq: *seq, subject: subject.clone() }),
+        }
+        claimed.insert(subject.clone());
+    }
+
+    fn head(&mut self) -> Result<(), Failure> {
+        (_, self.verification.head) = last_link(self.connection)?;
+        Ok(())
+    }
+
+    fn parts(&mut self) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare("SELECT digest, domain, identity FROM part")?;
+        let mut parts = statement.query([])?;
+        while let Some(row) = parts.next()? {
+            let (digest, domain, identity): (String, String, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            // What `Digest::of_canonical` hashes, over the canonical JSON as it is stored.
+            let actual = Digest::of(format!("{domain}\n{identity}").as_bytes());
+            if actual.to_string() != digest {
+                self.found(Finding::PartMismatch { digest, actual });
+            }
+        }
+        Ok(())
+    }
+
+    fn sessions(&mut self) -> Result<(), Failure> {
+        for id in ids(self.connection)? {
+            let result = load_session(self.connection, id).and_then(|session| self.session(&session));
+            self.absorb("a session", result)?;
+        }
+        Ok(())
+    }
+
+    fn session(&mut self, session: &Session) -> Result<(), Failure> {
+        self.session_columns(session)?;
+        let n_prompt = session.header.workload.prompt.len();
+        for (recorded, completed) in session.completed() {
+            self.measurements(session.header.id, recorded, completed, n_prompt);
+        }
+        for recorded in &session.repetitions {
+            let counts = recorded.repetition.kind == RepetitionKind::Measured && is_completed(recorded);
+            if !counts && !recorded.measurements.is_empty() {
+                let (session, repetition) = (session.header.id, recorded.repetition.index);
+                self.found(Finding::UnexpectedMeasurements { session, repetition });
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the columns of a session's row, which listings and references use, with the header in its body.
+    fn session_columns(&mut self, session: &Session) -> Result<(), Failure> {
+        let id = session.header.id;
+        for (column, expected) in session_columns(&session.header)? {
+            let select = format!("SELECT {column} FROM session WHERE id = ?");
+            let stored: Option<Value> = self
+                .connection
+                .prepare_cached(&select)?
+                .query([id.to_string()])?
+                .next()?
+                .map(|row| row.get(0))
+                .transpose()?;
+            if column != "body" && stored != Some(expected) {
+                self.found(Finding::ColumnMismatch { subject: SESSION.subject_of(&[&id]), column });
+            }
+        }
+        Ok(())
+    }
+
+    fn measurements(
+        &mut self,
+        session: SessionId,
+        recorded: &RecordedRepetition,
+        completed: &Completed,
+        n_prompt: usize,
+    ) {
+        let derived: BTreeMap<String, Reading<f64>> = completed
+            .measurements(n_prompt)
+            .into_iter()
+            .map(|Measurement { metric, reading }| (metric, reading))
+            .collect();
+        for Measurement { metric, reading } in &recorded.measurements {
+            let Some(derived) = derived.get(metric) else {
+                self.verification.unknown_metrics.insert(metric.clone());
+                continue;
+            };
+            self.verification.rederived += 1;
+            if !agree(reading, derived) {
+                self.found(Finding::NotRederived {
+                    session,
+                    repetition: recorded.repetition.index,
+                    metric: metric.clone(),
+                    stored: reading.clone(),
+                    derived: derived.clone(),
+                });
+            }
+        }
+    }
+
+    fn expected_head(&mut self, expected: &Digest) -> Result<(), Failure> {
+        let mut statement = self.connection.prepare("SELECT 1 FROM chain WHERE head = ?")?;
+        if *expected != genesis() && !statement.exists([expected.to_string()])? {
+            self.found(Finding::HeadUnknown { expected: *expected });
+        }
+        Ok(())
+    }
+}
+
+/// One link of the chain as stored.
+struct Link {
+    seq: i64,
+    subject: String,
+    digest: Digest,
+    previous: Digest,
+    head: Digest,
+}
+
+impl Link {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: row.get(0)?,
+            subject: row.get(1)?,
+            digest: digest_at(row, 2)?,
+            previous: digest_at(row, 3)?,
+            head: digest_at(row, 4)?,
+        })
+    }
+}
+
+/// Returns the SQL of every object of a schema, by kind and name. Names in `sqlite_` are SQLite's own.
+fn schema_objects(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, String), Option<String>>> {
+    let select = r"SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'";
+    let mut statement = connection.prepare(select)?;
+    let objects = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+    objects.collect()
+}
+
+/// Returns whether a stored reading is what the raw data give: the same bits, or both none. The words of a reason may
+/// change from one lab to the next.
+fn agree(stored: &Reading<f64>, derived: &Reading<f64>) -> bool {
+    match (stored, derived) {
+        (Reading::Value(stored), Reading::Value(derived)) => stored.to_bits() == derived.to_bits(),
+        (Reading::Unavailable(_), Reading::Unavailable(_)) => true,
+        _ => false,
+    }
+}
+
+/// Returns whether a failure speaks of the file's content and not of the system around it.
+fn is_damage(failure: &Failure) -> bool {
+    match failure {
+        Failure::Store(StoreError::DamagedRow { .. } | StoreError::NotRepresentable { .. }) => true,
+        Failure::Store(_) => false,
+        // `Unknown` is SQLite's "SQL error": a table or a column of ours is not there.
+        Failure::Sqlite(error) => match error.sqlite_error_code() {
+            Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::Unknown),
+            None => true,
+        },
+    }
+}
+
+fn is_completed(recorded: &RecordedRepetition) -> bool {
+    matches!(recorded.repetition.outcome, Outcome::Completed(_))
+}
