@@ -220,7 +220,10 @@ impl StoreError {
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, reason: ReadOnlyReason::WriteProtected },
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Unreadable { path, message },
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                let message = denial_of(&path).unwrap_or(message);
+                Self::Unreadable { path, message }
+            }
             Some(ErrorCode::NotADatabase) => {
                 Self::not_sqlite(&path).unwrap_or(Self::Damaged { path, message })
             }
@@ -248,6 +251,12 @@ impl StoreError {
             }),
         }
     }
+}
+
+/// Returns the system's words when it denies access to a file; SQLite only says that it could not open it.
+fn denial_of(path: &Path) -> Option<String> {
+    let error = File::open(path).err()?;
+    (error.kind() == std::io::ErrorKind::PermissionDenied).then(|| error.to_string())
 }
 
 /// What can end an append or a reading half-way: SQLite, or a refusal of ours.

@@ -264,12 +264,14 @@ fn configure(connection: Connection) -> rusqlite::Result<Connection> {
 /// Opens a connection that cannot write.
 ///
 /// SQLite shares an index of the write-ahead log in a file beside the database, and so cannot open one in a folder it
-/// may not write to. Where no log is left to be read, the file alone is the whole store and cannot change, since nobody
-/// else may write either: then it is opened as immutable.
+/// may not write to. Where no log is left to be read, the file alone is the whole store: then it is opened as immutable,
+/// and what somebody with more rights records meanwhile is not waited for.
 fn connect_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
     match connection.and_then(|connection| schema_of(&connection).map(|_| connection)) {
-        Err(error) if is_about_access(&error) && !log_of(path).exists() => connect_immutable(path),
+        Err(error) if is_about_access(&error) && !log_of(path).exists() => {
+            connect_immutable(path).map_err(|_| error)
+        }
         other => other,
     }
 }

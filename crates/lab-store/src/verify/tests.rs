@@ -91,13 +91,11 @@ fn a_value_made_unavailable_is_found() {
 
 #[test]
 fn a_changed_timeline_byte_is_found() {
-    let findings = findings_after(
-        &format!(
-            "UPDATE repetition SET timeline = X'01' || substr(timeline, 1) WHERE session = '{}' AND idx = 1",
-            id(2)
-        )
-        .replace("X'01' || substr(timeline, 1)", "CAST(X'01' || timeline AS BLOB)"),
-    );
+    let findings = findings_after(&format!(
+        "UPDATE repetition SET timeline = CAST(X'01' || substr(timeline, 2) AS BLOB)
+         WHERE session = '{}' AND idx = 1",
+        id(2)
+    ));
     assert_eq!(findings[0], row_changed(format!("repetition:{}:1", id(2))));
     assert!(matches!(findings[1], Finding::NotRederived { .. }), "{findings:?}");
 }
