@@ -7,6 +7,8 @@ pub mod clock;
 pub mod digest;
 pub mod engine;
 pub mod fingerprint;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 pub mod metric;
 pub mod model;
 pub mod plan;

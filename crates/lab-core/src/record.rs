@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::fingerprint::Fingerprint;
-use crate::metric::{Inputs, METRICS, Measurement, Reading, derive_all};
+use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all};
 use crate::timeline::Timeline;
 use crate::tolerance::Tolerance;
 use crate::workload::Workload;
@@ -48,6 +48,24 @@ pub struct SessionHeader {
     pub tolerances: Vec<(String, Tolerance)>,
     /// Identity of everything that produces the recording.
     pub fingerprint: Fingerprint,
+}
+
+impl SessionHeader {
+    /// Returns the tolerance that applies to a metric: the plan's, or else the metric table's.
+    pub fn tolerance(&self, metric: &Metric) -> Option<Tolerance> {
+        let id = metric.id();
+        let own = self.tolerances.iter().find(|(name, _)| *name == id);
+        own.map(|(_, tolerance)| *tolerance).or(metric.tolerance)
+    }
+
+    /// Returns the metrics whose contract tolerance the plan loosens, each with the plan's own and the contract's.
+    pub fn loosened(&self) -> Vec<(&'static Metric, Tolerance, Tolerance)> {
+        let loosened = |metric: &'static Metric| {
+            let (own, contract) = (self.tolerance(metric)?, metric.tolerance?);
+            own.is_looser_than(contract).then_some((metric, own, contract))
+        };
+        METRICS.iter().filter_map(loosened).collect()
+    }
 }
 
 /// One engine process of a session.
@@ -242,6 +260,11 @@ impl Session {
         })
     }
 
+    /// Returns the completed measured repetitions that are not invalid: those that count.
+    pub fn usable(&self) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
+        self.completed().filter(|(_, completed)| completed.is_usable())
+    }
+
     /// Returns the measured repetitions, completed or not.
     pub fn measured(&self) -> impl Iterator<Item = &RecordedRepetition> {
         self.repetitions.iter().filter(|recorded| recorded.repetition.kind == RepetitionKind::Measured)
@@ -255,7 +278,7 @@ impl Session {
     /// The first reason met, or that nothing completed.
     pub fn samples(&self, metric: &str) -> Result<Vec<f64>, String> {
         let mut samples = Vec::new();
-        for (recorded, _) in self.completed().filter(|(_, completed)| completed.is_usable()) {
+        for (recorded, _) in self.usable() {
             let found = recorded.measurements.iter().find(|measurement| measurement.metric == metric);
             match found.map(|measurement| &measurement.reading) {
                 Some(Reading::Value(value)) => samples.push(*value),
@@ -278,14 +301,39 @@ impl Session {
             .collect()
     }
 
+    /// Returns how far the session fulfils the official contract.
+    pub fn contract(&self) -> ContractCoverage {
+        ContractCoverage::missing(self.missing_mandatory())
+    }
+
     /// Returns the digest of the whole fingerprint.
     pub fn fingerprint_digest(&self) -> Digest {
         self.header.fingerprint.digest()
     }
 }
 
+/// How far a session, or a comparison, fulfils the official contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContractCoverage {
+    /// The contract.
+    pub id: String,
+    /// Whether every mandatory metric has a value.
+    pub complete: bool,
+    /// The mandatory metrics without one, in table order.
+    pub missing: Vec<String>,
+}
+
+impl ContractCoverage {
+    /// Returns the coverage of the official contract when these mandatory metrics have no value.
+    pub fn missing(names: Vec<&'static str>) -> Self {
+        let missing: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        Self { id: ENGINE_V0_1.to_owned(), complete: missing.is_empty(), missing }
+    }
+}
+
 impl Completed {
-    fn is_usable(&self) -> bool {
+    /// Returns whether the repetition counts: invalid ones are recorded and shown, never summarised.
+    pub fn is_usable(&self) -> bool {
         !matches!(self.validity, Validity::Invalid(_))
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Difference;
 use crate::metric::Direction;
+use crate::record::ContractCoverage;
 use crate::summary::Summary;
 use crate::tolerance::Tolerance;
 
@@ -15,6 +16,7 @@ pub const REPORT_SCHEMA: &str = "lab.report.v1";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// Always `lab.report.v1`.
+    #[schemars(extend("const" = REPORT_SCHEMA))]
     pub schema: String,
     /// What kind of comparison it is; `contract comparison` between equals.
     pub title: String,
@@ -28,6 +30,8 @@ pub struct Report {
     pub conclusion: Conclusion,
     /// The conclusion in one sentence.
     pub headline: String,
+    /// How far the two sessions together fulfil the official contract: what either lacks is missing.
+    pub contract: ContractCoverage,
     /// Why the sessions may not be compared; empty when they may.
     pub refusals: Vec<Refusal>,
     /// One row a metric, `tokens_per_watt` first; empty when refused as a whole.
@@ -49,7 +53,7 @@ pub struct Side {
     pub started_at: String,
     /// How it ended.
     pub status: String,
-    /// Completed measured repetitions, and how many were asked for.
+    /// Completed measured repetitions.
     pub completed: usize,
     /// Measured repetitions asked for.
     pub asked: u32,
@@ -86,6 +90,19 @@ pub enum Refusal {
         /// Its session id.
         session: String,
     },
+    /// A session contradicts itself: a repetition generated other tokens than the session's first.
+    UnstableOutput {
+        /// Its session id.
+        session: String,
+        /// Index of the repetition, warm-ups included.
+        repetition: u32,
+        /// Position of the first token that differs.
+        token: usize,
+        /// The first repetition's token id, absent past its end.
+        first: Option<u32>,
+        /// This repetition's token id, absent past its end.
+        other: Option<u32>,
+    },
     /// The same engine on the same model and plan said something else.
     DifferentOutput {
         /// Position of the first token that differs.
@@ -104,6 +121,8 @@ pub enum Refusal {
         /// Why it has none.
         reason: String,
     },
+    /// No gated metric has a value on either side: nothing could be judged, and that is no pass.
+    NothingJudged,
 }
 
 /// One metric, both sides.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::metric::{Metric, Reading};
+
 /// Descriptive statistics of one metric over the measured repetitions of a session, in the metric's unit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -25,4 +27,13 @@ impl Summary {
     pub fn relative_spread(&self) -> Option<f64> {
         self.standard_deviation.filter(|_| self.mean != 0.0).map(|spread| spread / self.mean.abs())
     }
+}
+
+/// One metric of the table over a whole session.
+#[derive(Debug, Clone)]
+pub struct MetricSummary {
+    /// The metric.
+    pub metric: &'static Metric,
+    /// Its figures, or why the session has none.
+    pub figures: Reading<Summary>,
 }

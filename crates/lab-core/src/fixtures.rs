@@ -1,0 +1,186 @@
+//! Hand-made sessions for the tests of other crates. Behind the feature `fixtures`, which only dev-dependencies turn on.
+//!
+//! Everything is fixed: two calls give the same session, byte for byte.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::digest::Digest;
+use crate::fingerprint::{
+    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, ModelPart, PlanPart,
+};
+use crate::metric::Reading;
+use crate::record::{
+    Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
+    SessionEnd, SessionHeader, SessionId, SessionStatus, Validity,
+};
+use crate::timeline::Timeline;
+use crate::workload::{Sampling, Stop, Workload};
+
+/// Tokens every fixture repetition generates.
+pub const N_TOKENS: u32 = 8;
+/// Time to the first token of every fixture repetition, in microseconds.
+pub const FIRST_TOKEN_US: u64 = 60_000;
+/// 2026-01-02T03:04:05Z in seconds of Unix time.
+const STARTED_AT: i64 = 1_767_323_045;
+
+/// Returns a session that completed, with one measured repetition (in a launch of its own, after a warm-up) for each
+/// time between two tokens, in microseconds. `number` becomes the id.
+pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
+    let repeat = u32::try_from(token_gaps_us.len()).expect("a fixture has few repetitions");
+    let header = header(number, repeat);
+    let n_prompt = header.workload.prompt.len();
+    let mut launches = Vec::new();
+    let mut repetitions = Vec::new();
+    for (launch, gap_us) in (0..repeat).zip(token_gaps_us) {
+        let start = LaunchStart::Ready { load_ns: 250_000_000 };
+        launches.push(Launch { index: launch, start, conditions: serde_json::json!({}) });
+        repetitions.push(repetition(2 * launch, launch, RepetitionKind::Warmup, gap_us * 2, n_prompt));
+        repetitions.push(repetition(2 * launch + 1, launch, RepetitionKind::Measured, *gap_us, n_prompt));
+    }
+    let ended_at = Timestamp::from_second(STARTED_AT + 60).expect("a time of this century");
+    let end = Some(SessionEnd { ended_at, status: SessionStatus::Completed });
+    Session { header, launches, repetitions, end }
+}
+
+/// Replaces one metric's readings in the completed measured repetitions, in order.
+///
+/// # Panics
+///
+/// When there are fewer readings than completed measured repetitions.
+pub fn set_readings(session: &mut Session, metric: &str, readings: &[Reading<f64>]) {
+    let mut readings = readings.iter();
+    for recorded in &mut session.repetitions {
+        for measurement in recorded.measurements.iter_mut().filter(|own| own.metric == metric) {
+            measurement.reading = readings.next().expect("one reading a repetition").clone();
+        }
+    }
+}
+
+/// Replaces one metric's readings in the completed measured repetitions by these values, in order.
+///
+/// # Panics
+///
+/// When there are fewer values than completed measured repetitions.
+pub fn set_values(session: &mut Session, metric: &str, values: &[f64]) {
+    let readings: Vec<Reading<f64>> = values.iter().copied().map(Reading::Value).collect();
+    set_readings(session, metric, &readings);
+}
+
+fn header(number: u128, repeat: u32) -> SessionHeader {
+    let workload = Workload {
+        prompt: vec![1, 2, 3, 4, 5],
+        generate: N_TOKENS,
+        sampling: Sampling::Greedy,
+        stop: Stop::Length,
+    };
+    SessionHeader {
+        id: SessionId(Uuid::from_u128((0x019b_7a5c_0000_7000_8000 << 48) | number)),
+        started_at: Timestamp::from_second(STARTED_AT).expect("a time of this century"),
+        lab_version: "0.1.0".to_owned(),
+        plan_name: "quick".to_owned(),
+        plan_text: "version = 1\nname = \"quick\"\n".to_owned(),
+        model_name: "tiny-synthetic".to_owned(),
+        fingerprint: fingerprint(&workload, repeat),
+        workload,
+        repeat,
+        tolerances: Vec::new(),
+    }
+}
+
+fn fingerprint(workload: &Workload, repeat: u32) -> Fingerprint {
+    let model = ModelPart {
+        weights_sha256: Digest::of(b"weights"),
+        architecture: "llama".to_owned(),
+        quantization: "q4_k_m".to_owned(),
+        tokenizer: Digest::of(b"tokenizer"),
+        weights: "synthetic v1".to_owned(),
+        name: "tiny-synthetic".to_owned(),
+        bytes: 1_234_567,
+    };
+    let plan = PlanPart {
+        prompt: workload.prompt_digest(),
+        prompt_tokens: workload.prompt.len() as u64,
+        generate: workload.generate,
+        sampling: workload.sampling,
+        stop: workload.stop,
+        isolation: Isolation::Launch,
+        warmup: 1,
+        name: "quick".to_owned(),
+        repeat,
+    };
+    Fingerprint {
+        model: model.record(),
+        plan: plan.record(),
+        backend: backend().record(),
+        hardware: hardware().record(),
+        engine: engine().record(),
+    }
+}
+
+fn backend() -> BackendPart {
+    BackendPart {
+        kind: "cpu_avx2".to_owned(),
+        device: "cpu".to_owned(),
+        threads: 2,
+        cores: "0-1".to_owned(),
+        instruction_sets: vec!["avx2".to_owned(), "fma".to_owned()],
+        environment: BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "2".to_owned())]),
+    }
+}
+
+fn hardware() -> HardwarePart {
+    HardwarePart {
+        cpu_model: "Example CPU 9000".to_owned(),
+        cpu_vendor: "ExampleVendor".to_owned(),
+        cpu_signature: "25-1-1".to_owned(),
+        sockets: 1,
+        cores: 2,
+        threads: 2,
+        caches: vec!["L1d 32 KiB".to_owned()],
+        memory_gib: 8,
+        accelerators: Vec::new(),
+        virtualization: "none".to_owned(),
+        kernel: "6.1.0".to_owned(),
+    }
+}
+
+fn engine() -> EnginePart {
+    EnginePart {
+        name: "candle".to_owned(),
+        version: "0.1.0".to_owned(),
+        build: Digest::of(b"build"),
+        settings: BTreeMap::from([("threads".to_owned(), "2".to_owned())]),
+        executable: Digest::of(b"executable"),
+        protocol: 1,
+    }
+}
+
+fn repetition(
+    index: u32,
+    launch: u32,
+    kind: RepetitionKind,
+    gap_us: u64,
+    n_prompt: usize,
+) -> RecordedRepetition {
+    let stamp_ns = |token: u64| (FIRST_TOKEN_US + token * gap_us) * 1000;
+    let stamps = (0..u64::from(N_TOKENS)).map(stamp_ns).collect();
+    let timeline = Timeline::new(stamps).expect("rising stamps are a timeline");
+    let completed = Completed {
+        outside_ns: timeline.total_ns() + 100_000,
+        timeline,
+        token_ids: (100..100 + N_TOKENS).collect(),
+        margins: None,
+        load_ns: 250_000_000,
+        peak_memory_bytes: Reading::Value(45_600_000),
+        validity: Validity::Valid,
+    };
+    let measurements = match kind {
+        RepetitionKind::Warmup => Vec::new(),
+        RepetitionKind::Measured => completed.measurements(n_prompt),
+    };
+    let outcome = Outcome::Completed(completed);
+    RecordedRepetition { repetition: Repetition { index, launch, kind, outcome }, measurements }
+}
