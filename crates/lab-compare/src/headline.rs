@@ -1,0 +1,115 @@
+//! The conclusion in one plain sentence.
+
+use lab_core::fingerprint::PartKind;
+use lab_core::metric::find;
+use lab_core::record::ContractCoverage;
+use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal};
+use lab_core::tolerance::change_in_words;
+
+/// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
+pub(crate) fn sentence(
+    conclusion: Conclusion,
+    refusals: &[Refusal],
+    metrics: &[MetricComparison],
+    contract: &ContractCoverage,
+) -> String {
+    let mut clauses = match conclusion {
+        Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, Verdict::Within))],
+        Conclusion::NotReproduced => vec![format!("not reproduced: {}", changes(metrics, Verdict::Beyond))],
+        Conclusion::Refused => vec![format!("refused: {}", reasons(refusals))],
+    };
+    if conclusion != Conclusion::Refused && !contract.complete {
+        clauses.push(format!("contract incomplete: {}", lacks(metrics, contract)));
+    }
+    clauses.join("; ")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Within,
+    Beyond,
+}
+
+fn changes(metrics: &[MetricComparison], wanted: Verdict) -> String {
+    let verdict = |metric: &&MetricComparison| match metric.judgement {
+        Judgement::Within => wanted == Verdict::Within,
+        Judgement::BeyondBetter | Judgement::BeyondWorse => wanted == Verdict::Beyond,
+        _ => false,
+    };
+    let changes: Vec<String> = metrics.iter().filter(verdict).map(change).collect();
+    changes.join(", ")
+}
+
+/// Words one judged metric: `tokens_per_sec changed by -4.2 % for the worse (tolerance 3 %)`.
+fn change(comparison: &MetricComparison) -> String {
+    let amount = match (comparison.relative_change, comparison.baseline, comparison.candidate) {
+        (Some(change), _, _) => format!("by {}", change_in_words(change, comparison.tolerance)),
+        (None, Some(ours), Some(theirs)) => format!("from {} to {}", ours.mean, theirs.mean),
+        (None, _, _) => "without a figure".to_owned(),
+    };
+    let direction = match comparison.judgement {
+        Judgement::BeyondBetter => " for the better",
+        Judgement::BeyondWorse => " for the worse",
+        _ => "",
+    };
+    let tolerance = comparison.tolerance.map(|own| own.in_unit(&comparison.unit)).unwrap_or_default();
+    let unofficial = if comparison.unofficial_tolerance { "unofficial " } else { "" };
+    let name = short_name(&comparison.metric);
+    format!("{name} changed {amount}{direction} ({unofficial}tolerance {tolerance})")
+}
+
+fn lacks(metrics: &[MetricComparison], contract: &ContractCoverage) -> String {
+    let is_gated = |name: &str| {
+        metrics.iter().any(|own| own.official && own.tolerance.is_some() && short_name(&own.metric) == name)
+    };
+    let word = |name: &String| {
+        let state = if is_gated(name) { "not judged" } else { "unavailable" };
+        format!("{name} {state}")
+    };
+    contract.missing.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+fn reasons(refusals: &[Refusal]) -> String {
+    let fields: Vec<(PartKind, &str)> = refusals
+        .iter()
+        .filter_map(|refusal| match refusal {
+            Refusal::Fingerprint(difference) => Some((difference.part, difference.field.as_str())),
+            _ => None,
+        })
+        .collect();
+    let parts = PartKind::ALL.iter().filter_map(|part| different_part(*part, &fields));
+    parts.chain(refusals.iter().filter_map(other_reason)).collect::<Vec<_>>().join(", ")
+}
+
+/// Words the differences of one part: `engine differs in build and version`.
+fn different_part(part: PartKind, fields: &[(PartKind, &str)]) -> Option<String> {
+    let names: Vec<&str> = fields.iter().filter(|(own, _)| *own == part).map(|(_, field)| *field).collect();
+    (!names.is_empty()).then(|| format!("{part} differs in {}", names.join(" and ")))
+}
+
+fn other_reason(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::Fingerprint(_) => None,
+        Refusal::NothingCompleted { session } => {
+            Some(format!("no measured repetition of session {session} completed and counts"))
+        }
+        Refusal::UnstableOutput { session, repetition, token, .. } => Some(format!(
+            "repetition {repetition} of session {session} generated other tokens than its first, from token {token} on"
+        )),
+        Refusal::DifferentOutput { token, .. } => {
+            Some(format!("the sessions generated different tokens from token {token} on"))
+        }
+        Refusal::OneSided { metric, session, reason } => {
+            Some(format!("{} has no value in session {session} ({reason})", short_name(metric)))
+        }
+        Refusal::NothingJudged => Some("no metric with a tolerance has a value on both sides".to_owned()),
+    }
+}
+
+/// Returns the bare name of an official metric, and the full id of any other.
+fn short_name(id: &str) -> &str {
+    match find(id) {
+        Some(metric) if metric.contract.is_official() => metric.name,
+        _ => id,
+    }
+}

@@ -1,0 +1,90 @@
+//! Why two sessions may not be compared at all, and what differs between them without refusing.
+
+use lab_core::fingerprint::{Difference, PartKind};
+use lab_core::record::Session;
+use lab_core::report::Refusal;
+use lab_core::workload::Sampling;
+
+/// Returns every reason to refuse two sessions as a whole; empty when they may be compared.
+pub(crate) fn of_sessions(baseline: &Session, candidate: &Session) -> Vec<Refusal> {
+    let differences = baseline.header.fingerprint.differences(&candidate.header.fingerprint);
+    let must_agree = [PartKind::Model, PartKind::Plan, PartKind::Engine];
+    let may_differ = differences.iter().any(|difference| must_agree.contains(&difference.part));
+    let mut refusals: Vec<Refusal> = differences.into_iter().map(Refusal::Fingerprint).collect();
+    let sides = [baseline, candidate];
+    refusals.extend(sides.into_iter().filter(|side| side.usable().next().is_none()).map(nothing_completed));
+    refusals.extend(sides.into_iter().filter_map(unstable_output));
+    if !may_differ {
+        refusals.extend(different_output(baseline, candidate));
+    }
+    refusals
+}
+
+fn nothing_completed(session: &Session) -> Refusal {
+    Refusal::NothingCompleted { session: session.header.id.to_string() }
+}
+
+/// Greedy sampling leaves nothing to chance: every repetition of a session must say what its first said.
+fn unstable_output(session: &Session) -> Option<Refusal> {
+    if !is_greedy(session) {
+        return None;
+    }
+    let mut outputs =
+        session.usable().map(|(recorded, completed)| (recorded, completed.token_ids.as_slice()));
+    let (_, first) = outputs.next()?;
+    outputs.find_map(|(recorded, output)| {
+        let token = first_difference(first, output)?;
+        Some(Refusal::UnstableOutput {
+            session: session.header.id.to_string(),
+            repetition: recorded.repetition.index,
+            token,
+            first: first.get(token).copied(),
+            other: output.get(token).copied(),
+        })
+    })
+}
+
+/// The same engine on the same model and plan must say the same. The first repetition speaks for each session.
+fn different_output(baseline: &Session, candidate: &Session) -> Option<Refusal> {
+    if !is_greedy(baseline) || !is_greedy(candidate) {
+        return None;
+    }
+    let (_, ours) = baseline.usable().next()?;
+    let (_, theirs) = candidate.usable().next()?;
+    let token = first_difference(&ours.token_ids, &theirs.token_ids)?;
+    Some(Refusal::DifferentOutput {
+        token,
+        baseline: ours.token_ids.get(token).copied(),
+        candidate: theirs.token_ids.get(token).copied(),
+    })
+}
+
+fn is_greedy(session: &Session) -> bool {
+    session.header.workload.sampling == Sampling::Greedy
+}
+
+/// Returns the position at which two outputs part; an output that ends early parts at its end.
+fn first_difference(one: &[u32], other: &[u32]) -> Option<usize> {
+    let n_shared = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+    (n_shared < one.len().max(other.len())).then_some(n_shared)
+}
+
+/// Returns the context fields in which two sessions differ, in order of parts and names: shown, never judged.
+pub(crate) fn context_differences(baseline: &Session, candidate: &Session) -> Vec<Difference> {
+    PartKind::ALL.iter().flat_map(|kind| part_context(*kind, baseline, candidate)).collect()
+}
+
+fn part_context(part: PartKind, baseline: &Session, candidate: &Session) -> Vec<Difference> {
+    let ours = &baseline.header.fingerprint.part(part).context;
+    let theirs = &candidate.header.fingerprint.part(part).context;
+    let mut names: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+    names.sort();
+    names.dedup();
+    let difference = |field: &String| Difference {
+        part,
+        field: field.clone(),
+        baseline: ours.get(field).cloned(),
+        candidate: theirs.get(field).cloned(),
+    };
+    names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).map(difference).collect()
+}

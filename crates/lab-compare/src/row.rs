@@ -1,0 +1,139 @@
+//! One metric of a comparison: which tolerance governs it, and what follows from the figures of both sides.
+
+use lab_core::metric::Metric;
+use lab_core::record::Session;
+use lab_core::report::{Judgement, MetricComparison, Refusal, Rule};
+use lab_core::summary::Summary;
+use lab_core::tolerance::Tolerance;
+
+use crate::rule;
+use crate::summarize::figures;
+
+/// A judged metric, and why it is refused if it is.
+pub(crate) struct Row {
+    pub(crate) comparison: MetricComparison,
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Judges one metric. Only a gated metric (one with a tolerance) that a single side lacks is a refusal of the report;
+/// the row of any other says that it cannot be compared.
+pub(crate) fn judge(rule: Rule, metric: &Metric, baseline: &Session, candidate: &Session) -> Row {
+    let ours = figures(baseline, metric);
+    let theirs = figures(candidate, metric);
+    let tolerance = governing_tolerance(
+        metric.tolerance,
+        baseline.header.tolerance(metric),
+        candidate.header.tolerance(metric),
+    );
+    let refusal = tolerance.and_then(|_| match (&ours, &theirs) {
+        (Ok(_), Err(reason)) => Some(one_sided(metric, candidate, reason)),
+        (Err(reason), Ok(_)) => Some(one_sided(metric, baseline, reason)),
+        _ => None,
+    });
+    let judgement = judgement(rule, metric, tolerance, &ours, &theirs);
+    let (baseline, candidate) = (ours.ok(), theirs.ok());
+    let comparison = MetricComparison {
+        metric: metric.id(),
+        unit: metric.unit.to_owned(),
+        direction: metric.direction,
+        official: metric.contract.is_official(),
+        relative_change: baseline.zip(candidate).and_then(|(ours, theirs)| relative_change(&ours, &theirs)),
+        baseline,
+        candidate,
+        tolerance,
+        unofficial_tolerance: is_unofficial(tolerance, metric.tolerance),
+        judgement,
+    };
+    Row { comparison, refusal }
+}
+
+fn judgement(
+    rule: Rule,
+    metric: &Metric,
+    tolerance: Option<Tolerance>,
+    baseline: &Result<Summary, String>,
+    candidate: &Result<Summary, String>,
+) -> Judgement {
+    match (baseline, candidate) {
+        (Ok(ours), Ok(theirs)) => tolerance.map_or(Judgement::Shown, |tolerance| {
+            rule::judge(rule, metric.direction, tolerance, ours, theirs)
+        }),
+        (Err(ours), Err(theirs)) if ours == theirs => Judgement::NotJudged { reason: ours.clone() },
+        (Err(ours), Err(theirs)) => {
+            Judgement::NotJudged { reason: format!("baseline: {ours}; candidate: {theirs}") }
+        }
+        (Ok(_), Err(reason)) => Judgement::Refused { reason: format!("no value in the candidate: {reason}") },
+        (Err(reason), Ok(_)) => Judgement::Refused { reason: format!("no value in the baseline: {reason}") },
+    }
+}
+
+fn one_sided(metric: &Metric, session: &Session, reason: &str) -> Refusal {
+    Refusal::OneSided {
+        metric: metric.id(),
+        session: session.header.id.to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Returns the tolerance that governs a metric: tolerances are context, so two comparable sessions may carry different
+/// ones, and the tighter of the two applies. Neither side can loosen what the other asks for. Kinds that cannot be
+/// ordered (a share here, a difference there) fall back to the contract's, or to the baseline's where no contract has
+/// one. A tolerance that one side alone sets applies to both.
+fn governing_tolerance(
+    contract: Option<Tolerance>,
+    baseline: Option<Tolerance>,
+    candidate: Option<Tolerance>,
+) -> Option<Tolerance> {
+    match (baseline, candidate) {
+        (Some(ours @ Tolerance::Relative(_)), Some(theirs @ Tolerance::Relative(_)))
+        | (Some(ours @ Tolerance::Absolute(_)), Some(theirs @ Tolerance::Absolute(_))) => {
+            Some(if ours.is_looser_than(theirs) { theirs } else { ours })
+        }
+        (Some(ours), Some(_)) => Some(contract.unwrap_or(ours)),
+        (ours, theirs) => ours.or(theirs),
+    }
+}
+
+fn is_unofficial(tolerance: Option<Tolerance>, contract: Option<Tolerance>) -> bool {
+    tolerance.zip(contract).is_some_and(|(own, contract)| own.is_looser_than(contract))
+}
+
+fn relative_change(baseline: &Summary, candidate: &Summary) -> Option<f64> {
+    (baseline.mean != 0.0).then(|| (candidate.mean - baseline.mean) / baseline.mean.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tighter_tolerance_governs_and_the_contract_breaks_a_tie_of_kinds() {
+        let relative = |share| Some(Tolerance::Relative(share));
+        let absolute = |difference| Some(Tolerance::Absolute(difference));
+        let contract = relative(0.03);
+        for (contract, baseline, candidate, expected) in [
+            (contract, contract, contract, contract),
+            (contract, relative(0.01), contract, relative(0.01)),
+            (contract, contract, relative(0.01), relative(0.01)),
+            (contract, relative(0.1), contract, contract),
+            (contract, relative(0.1), relative(0.2), relative(0.1)),
+            (contract, absolute(2.0), absolute(1.0), absolute(1.0)),
+            (contract, absolute(2.0), contract, contract),
+            (contract, relative(0.01), absolute(0.1), contract),
+            (None, relative(0.01), absolute(0.1), relative(0.01)),
+            (None, None, absolute(0.1), absolute(0.1)),
+            (None, None, None, None),
+        ] {
+            assert_eq!(governing_tolerance(contract, baseline, candidate), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_tolerance_looser_than_the_contracts_is_unofficial() {
+        let contract = Some(Tolerance::Relative(0.03));
+        assert!(is_unofficial(Some(Tolerance::Relative(0.04)), contract));
+        assert!(is_unofficial(Some(Tolerance::Absolute(0.0)), contract));
+        assert!(!is_unofficial(Some(Tolerance::Relative(0.02)), contract));
+        assert!(!is_unofficial(Some(Tolerance::Relative(0.5)), None));
+    }
+}
