@@ -1,7 +1,7 @@
 //! The conclusion in one plain sentence.
 
 use lab_core::fingerprint::PartKind;
-use lab_core::metric::find;
+use lab_core::metric::short_name;
 use lab_core::record::ContractCoverage;
 use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal};
 use lab_core::tolerance::change_in_words;
@@ -78,38 +78,12 @@ fn reasons(refusals: &[Refusal]) -> String {
         })
         .collect();
     let parts = PartKind::ALL.iter().filter_map(|part| different_part(*part, &fields));
-    parts.chain(refusals.iter().filter_map(other_reason)).collect::<Vec<_>>().join(", ")
+    let others = refusals.iter().filter(|refusal| !matches!(refusal, Refusal::Fingerprint(_)));
+    parts.chain(others.map(Refusal::to_string)).collect::<Vec<_>>().join(", ")
 }
 
 /// Words the differences of one part: `engine differs in build and version`.
 fn different_part(part: PartKind, fields: &[(PartKind, &str)]) -> Option<String> {
     let names: Vec<&str> = fields.iter().filter(|(own, _)| *own == part).map(|(_, field)| *field).collect();
     (!names.is_empty()).then(|| format!("{part} differs in {}", names.join(" and ")))
-}
-
-fn other_reason(refusal: &Refusal) -> Option<String> {
-    match refusal {
-        Refusal::Fingerprint(_) => None,
-        Refusal::NothingCompleted { session } => {
-            Some(format!("no measured repetition of session {session} completed and counts"))
-        }
-        Refusal::UnstableOutput { session, repetition, token, .. } => Some(format!(
-            "repetition {repetition} of session {session} generated other tokens than its first, from token {token} on"
-        )),
-        Refusal::DifferentOutput { token, .. } => {
-            Some(format!("the sessions generated different tokens from token {token} on"))
-        }
-        Refusal::OneSided { metric, session, reason } => {
-            Some(format!("{} has no value in session {session} ({reason})", short_name(metric)))
-        }
-        Refusal::NothingJudged => Some("no metric with a tolerance has a value on both sides".to_owned()),
-    }
-}
-
-/// Returns the bare name of an official metric, and the full id of any other.
-fn short_name(id: &str) -> &str {
-    match find(id) {
-        Some(metric) if metric.contract.is_official() => metric.name,
-        _ => id,
-    }
 }

@@ -1,10 +1,12 @@
 //! The outcome of a comparison in its only public, versioned form. Every exporter reads this.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Difference;
-use crate::metric::Direction;
+use crate::metric::{Direction, short_name};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
 use crate::tolerance::Tolerance;
@@ -123,6 +125,28 @@ pub enum Refusal {
     },
     /// No gated metric has a value on either side: nothing could be judged, and that is no pass.
     NothingJudged,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fingerprint(difference) => write!(f, "{} differs in {}", difference.part, difference.field),
+            Self::NothingCompleted { session } => {
+                write!(f, "no measured repetition of session {session} completed and counts")
+            }
+            Self::UnstableOutput { session, repetition, token, .. } => write!(
+                f,
+                "repetition {repetition} of session {session} generated other tokens than its first, from token {token} on"
+            ),
+            Self::DifferentOutput { token, .. } => {
+                write!(f, "the sessions generated different tokens from token {token} on")
+            }
+            Self::OneSided { metric, session, reason } => {
+                write!(f, "{} has no value in session {session} ({reason})", short_name(metric))
+            }
+            Self::NothingJudged => f.write_str("no metric with a tolerance has a value on both sides"),
+        }
+    }
 }
 
 /// One metric, both sides.

@@ -48,6 +48,14 @@ pub fn find(id: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == id || metric.id() == id)
 }
 
+/// Returns what outputs for people call a metric: the bare name of an official one, the full id of any other.
+pub fn short_name(id: &str) -> &str {
+    match find(id) {
+        Some(metric) if metric.contract.is_official() => metric.name,
+        _ => id,
+    }
+}
+
 /// A document that defines metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Contract {

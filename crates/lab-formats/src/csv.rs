@@ -1,0 +1,150 @@
+//! Samples as CSV (RFC 4180): one row for each completed measured repetition and metric, the long form that data frames
+//! and spreadsheets pivot from.
+
+use lab_core::fingerprint::Fingerprint;
+use lab_core::metric::{Measurement, Reading, find};
+use lab_core::record::{Completed, RecordedRepetition, Session, Validity};
+
+/// The columns, in order.
+pub const COLUMNS: [&str; 15] = [
+    "session",
+    "started_at",
+    "plan",
+    "model",
+    "backend",
+    "quantization",
+    "engine_version",
+    "repetition",
+    "launch",
+    "validity",
+    "metric",
+    "contract",
+    "unit",
+    "value",
+    "unavailable",
+];
+
+/// Returns the samples of some sessions under one header line. Values are the shortest decimals that read back as the
+/// same number; where there is none, `value` is empty and `unavailable` says why.
+pub fn to_text<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
+    let mut rows = vec![COLUMNS.map(str::to_owned)];
+    rows.extend(sessions.into_iter().flat_map(session_rows));
+    write(&rows)
+}
+
+fn session_rows(session: &Session) -> Vec<[String; 15]> {
+    let repetitions = session.completed();
+    repetitions.flat_map(|(recorded, completed)| repetition_rows(session, recorded, completed)).collect()
+}
+
+fn repetition_rows(
+    session: &Session,
+    recorded: &RecordedRepetition,
+    completed: &Completed,
+) -> Vec<[String; 15]> {
+    let header = &session.header;
+    let [backend, quantization, engine_version] = identity(&header.fingerprint);
+    let row = |measurement: &Measurement| {
+        let [metric, contract, unit] = names(&measurement.metric);
+        let (value, unavailable) = match &measurement.reading {
+            Reading::Value(value) => (value.to_string(), String::new()),
+            Reading::Unavailable(reason) => (String::new(), reason.clone()),
+        };
+        [
+            header.id.to_string(),
+            header.started_at.to_string(),
+            header.plan_name.clone(),
+            header.model_name.clone(),
+            backend.clone(),
+            quantization.clone(),
+            engine_version.clone(),
+            recorded.repetition.index.to_string(),
+            recorded.repetition.launch.to_string(),
+            validity_word(&completed.validity).to_owned(),
+            metric,
+            contract,
+            unit,
+            value,
+            unavailable,
+        ]
+    };
+    recorded.measurements.iter().map(row).collect()
+}
+
+fn identity(fingerprint: &Fingerprint) -> [String; 3] {
+    [
+        crate::identity_text(&fingerprint.backend, "kind").unwrap_or_default(),
+        crate::identity_text(&fingerprint.model, "quantization").unwrap_or_default(),
+        crate::identity_text(&fingerprint.engine, "version").unwrap_or_default(),
+    ]
+}
+
+/// Returns name, contract and unit of a metric. One that this version of lab does not know has its id and no unit.
+fn names(id: &str) -> [String; 3] {
+    match find(id) {
+        Some(metric) => [metric.name.to_owned(), metric.contract.to_string(), metric.unit.to_owned()],
+        None => [id.to_owned(), String::new(), String::new()],
+    }
+}
+
+/// Returns the one word for a validity, without its reasons.
+pub(crate) fn validity_word(validity: &Validity) -> &'static str {
+    match validity {
+        Validity::Valid => "valid",
+        Validity::Suspect(_) => "suspect",
+        Validity::Invalid(_) => "invalid",
+    }
+}
+
+fn write<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.write_record(row).expect("rows are equally long and memory takes them");
+    }
+    let bytes = writer.into_inner().expect("memory takes every byte");
+    String::from_utf8(bytes).expect("fields are UTF-8 and so are separators")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn every_repetition_and_metric_has_a_row() {
+        insta::assert_snapshot!(to_text([&samples::session()]));
+    }
+
+    fn read(text: &str) -> Vec<csv::StringRecord> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
+        reader.records().map(Result::unwrap).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn names_and_values_of_any_kind_read_back(
+            plan in ".*", model in "[\\PC\n\r\",]*", value in any::<f64>().prop_filter("finite", |own| own.is_finite()),
+            reason in "[\\PC\n\",]*",
+        ) {
+            let mut session = samples::session();
+            session.header.plan_name.clone_from(&plan);
+            session.header.model_name.clone_from(&model);
+            let measurements = &mut session.repetitions[1].measurements;
+            measurements[0].reading = Reading::Value(value);
+            measurements[1].reading = Reading::Unavailable(reason.clone());
+            let rows = read(&to_text([&session]));
+            prop_assert_eq!(&rows[0], &csv::StringRecord::from(COLUMNS.to_vec()));
+            prop_assert_eq!(&rows[1][2], plan.as_str());
+            prop_assert_eq!(&rows[1][3], model.as_str());
+            prop_assert_eq!(rows[1][13].parse::<f64>().unwrap().to_bits(), value.to_bits());
+            prop_assert_eq!(&rows[2][14], reason.as_str());
+            prop_assert_eq!(rows.len(), 1 + session.completed().count() * measurements_each(&session));
+        }
+    }
+
+    fn measurements_each(session: &Session) -> usize {
+        session.repetitions[1].measurements.len()
+    }
+}

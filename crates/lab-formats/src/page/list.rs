@@ -1,0 +1,54 @@
+//! The list of sessions.
+
+use lab_core::record::SessionStatus;
+
+use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
+use crate::list_json::ListRow;
+use crate::quantity::format_quantity;
+
+/// Digits of a fingerprint that a list shows.
+const FINGERPRINT_DIGITS: usize = 12;
+/// `2026-01-02T03:04`: RFC 3339 up to minutes.
+const MINUTES_DIGITS: usize = 16;
+
+/// Lays out the list of sessions, in the order given.
+pub fn sessions(rows: &[ListRow]) -> Page {
+    if rows.is_empty() {
+        return Page(vec![Block::Lines(vec![Text::plain("no session is recorded yet")])]);
+    }
+    let columns = vec![
+        words("session"),
+        words("started (UTC)"),
+        words("plan"),
+        words("model"),
+        numbers("n"),
+        numbers("tokens_per_sec"),
+        words("fingerprint"),
+        words("status"),
+    ];
+    Page(vec![Block::Grid(Grid { columns, rows: rows.iter().map(row).collect() })])
+}
+
+fn row(session: &ListRow) -> Row {
+    let started: String = session.started_at.chars().take(MINUTES_DIGITS).collect();
+    let cells = vec![
+        session.short_id.clone(),
+        started.replace('T', " "),
+        session.plan.clone(),
+        session.model.clone(),
+        format!("{}/{}", session.completed, session.asked),
+        session.tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity),
+        session.fingerprint.chars().take(FINGERPRINT_DIGITS).collect(),
+        session.status.to_string(),
+    ];
+    Row { cells, tone: status_tone(session.status) }
+}
+
+/// Returns what a status means for the reader.
+pub(super) fn status_tone(status: SessionStatus) -> Tone {
+    match status {
+        SessionStatus::Completed => Tone::Good,
+        SessionStatus::Incomplete | SessionStatus::Interrupted | SessionStatus::Unfinished => Tone::Doubtful,
+        SessionStatus::Failed => Tone::Bad,
+    }
+}

@@ -1,0 +1,106 @@
+//! What people read, laid out without a format: titles, facts, grids and lines. [`crate::table`] and
+//! [`crate::markdown`] render it.
+
+mod list;
+mod report;
+mod session;
+
+pub use list::sessions;
+pub use report::report;
+pub use session::{repetitions, session};
+
+/// Blocks, from top to bottom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page(pub Vec<Block>);
+
+/// One block of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Block {
+    /// What the page is about.
+    Title(String),
+    /// Names and what they are.
+    Facts(Vec<(String, Text)>),
+    /// Rows under column titles.
+    Grid(Grid),
+    /// Sentences of their own, one a line.
+    Lines(Vec<Text>),
+}
+
+/// Text and what it means for the reader. The words alone must say it too: colour is never the only carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The words.
+    pub words: String,
+    /// What they mean for the reader.
+    pub tone: Tone,
+}
+
+/// What words mean for the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing in particular.
+    Plain,
+    /// As it should be.
+    Good,
+    /// To be looked at.
+    Doubtful,
+    /// Not as it should be.
+    Bad,
+}
+
+/// Rows under column titles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid {
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows, each as long as there are columns.
+    pub rows: Vec<Row>,
+}
+
+/// A column of a grid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its title.
+    pub title: &'static str,
+    /// Where its cells stand.
+    pub alignment: Alignment,
+}
+
+/// Where cells stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alignment {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A row of a grid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// One cell a column.
+    pub cells: Vec<String>,
+    /// The tone of the last cell, which carries the outcome.
+    pub tone: Tone,
+}
+
+impl Text {
+    fn plain(words: impl Into<String>) -> Self {
+        Self { words: words.into(), tone: Tone::Plain }
+    }
+
+    fn toned(words: impl Into<String>, tone: Tone) -> Self {
+        Self { words: words.into(), tone }
+    }
+}
+
+const fn words(title: &'static str) -> Column {
+    Column { title, alignment: Alignment::Left }
+}
+
+const fn numbers(title: &'static str) -> Column {
+    Column { title, alignment: Alignment::Right }
+}
+
+/// Stands where a figure is absent.
+const ABSENT: &str = "-";

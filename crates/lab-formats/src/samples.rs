@@ -1,0 +1,220 @@
+//! Fixed records that every snapshot of this crate is taken of.
+
+use lab_core::engine::EngineError;
+use lab_core::fingerprint::{Difference, PartKind};
+use lab_core::fixtures;
+use lab_core::metric::{METRICS, Metric, Reading, percentile_type_7};
+use lab_core::record::{
+    ContractCoverage, LaunchStart, Outcome, RepetitionKind, Session, SessionStatus, Validity,
+};
+use lab_core::report::{Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side};
+use lab_core::summary::{MetricSummary, Summary};
+use lab_core::tolerance::Tolerance;
+
+use crate::list_json::ListRow;
+
+/// Three repetitions, all well.
+pub(crate) fn session() -> Session {
+    fixtures::session(1, &[10_000, 10_100, 9_950])
+}
+
+/// Four repetitions: one suspect, one failed, one whose launch failed; and a loosened tolerance.
+pub(crate) fn disturbed_session() -> Session {
+    let mut session = fixtures::session(2, &[10_000, 10_100, 9_950, 9_900]);
+    session.header.tolerances = vec![("engine.v0.1/tokens_per_sec".to_owned(), Tolerance::Relative(0.2))];
+    session.launches[3].start =
+        LaunchStart::Failed(EngineError::Start { message: "no such file".to_owned() });
+    session.repetitions.truncate(6);
+    let measured =
+        session.repetitions.iter_mut().filter(|own| own.repetition.kind == RepetitionKind::Measured);
+    for (position, recorded) in measured.enumerate() {
+        match (position, &mut recorded.repetition.outcome) {
+            (1, Outcome::Completed(completed)) => {
+                let reason = "other processes used 12 % of the processor time".to_owned();
+                completed.validity = Validity::Suspect(vec![reason]);
+            }
+            (2, outcome) => {
+                *outcome = Outcome::Failed(EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() });
+                recorded.measurements.clear();
+            }
+            _ => {}
+        }
+    }
+    session.end =
+        session.end.map(|end| lab_core::record::SessionEnd { status: SessionStatus::Incomplete, ..end });
+    session
+}
+
+/// Figures as the comparison crate gives them, computed the plain way (crates do not depend on their siblings).
+pub(crate) fn figures(session: &Session) -> Vec<MetricSummary> {
+    let summary = |metric: &'static Metric| {
+        let figures = match session.samples(&metric.id()) {
+            Ok(samples) => Reading::Value(summary(&samples)),
+            Err(reason) => Reading::Unavailable(reason),
+        };
+        MetricSummary { metric, figures }
+    };
+    METRICS.iter().map(summary).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a handful of samples")]
+fn summary(samples: &[f64]) -> Summary {
+    let n = samples.len() as f64;
+    let mean = samples.iter().sum::<f64>() / n;
+    let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    Summary {
+        n: samples.len(),
+        mean,
+        standard_deviation: (samples.len() > 1).then(|| (squares / (n - 1.0)).sqrt()),
+        min: sorted[0],
+        median: percentile_type_7(&sorted, 0.5).unwrap(),
+        max: sorted[samples.len() - 1],
+    }
+}
+
+pub(crate) fn list() -> Vec<ListRow> {
+    let row = |short_id: &str, status, completed, tokens_per_sec_mean| ListRow {
+        id: format!("019b7a5c-0000-7000-8000-0000{short_id}"),
+        short_id: short_id.to_owned(),
+        started_at: "2026-01-02T03:04:05.678Z".to_owned(),
+        plan: "quick".to_owned(),
+        model: "tiny-synthetic".to_owned(),
+        status,
+        completed,
+        asked: 5,
+        tokens_per_sec_mean,
+        fingerprint: session().fingerprint_digest().to_string(),
+    };
+    vec![
+        row("00000001", SessionStatus::Completed, 5, Some(61.234_5)),
+        row("00000002", SessionStatus::Incomplete, 3, Some(60.9)),
+        row("00000003", SessionStatus::Failed, 0, None),
+    ]
+}
+
+fn side(session: &Session) -> Side {
+    Side {
+        session: session.header.id.to_string(),
+        plan: session.header.plan_name.clone(),
+        model: session.header.model_name.clone(),
+        started_at: session.header.started_at.to_string(),
+        status: session.status().to_string(),
+        completed: session.completed().count(),
+        asked: session.header.repeat,
+    }
+}
+
+fn report(conclusion: Conclusion, headline: &str) -> Report {
+    Report {
+        schema: REPORT_SCHEMA.to_owned(),
+        title: "contract comparison".to_owned(),
+        baseline: side(&session()),
+        candidate: side(&disturbed_session()),
+        rule: Rule::Contract,
+        conclusion,
+        headline: headline.to_owned(),
+        contract: ContractCoverage::missing(vec!["watts_avg", "tokens_per_watt"]),
+        refusals: Vec::new(),
+        metrics: Vec::new(),
+        context_differences: Vec::new(),
+    }
+}
+
+fn context(field: &str, baseline: &str, candidate: &str) -> Difference {
+    difference(PartKind::Hardware, field, Some(baseline), Some(candidate))
+}
+
+fn difference(part: PartKind, field: &str, baseline: Option<&str>, candidate: Option<&str>) -> Difference {
+    Difference {
+        part,
+        field: field.to_owned(),
+        baseline: baseline.map(Into::into),
+        candidate: candidate.map(Into::into),
+    }
+}
+
+/// A report with every judgement.
+pub(crate) fn judged_report() -> Report {
+    let (ours, theirs) = (figures(&session()), figures(&disturbed_session()));
+    let mut rows: Vec<MetricComparison> =
+        ours.iter().zip(&theirs).map(|(ours, theirs)| comparison(ours, theirs)).collect();
+    let primary = rows.iter().position(|row| row.metric.ends_with("/tokens_per_watt")).unwrap();
+    rows[..=primary].rotate_right(1);
+    let mut report = report(
+        Conclusion::NotReproduced,
+        "not reproduced: tokens_per_sec changed by -3.4 % for the worse (tolerance 3 %); \
+         contract incomplete: watts_avg not judged, tokens_per_watt unavailable",
+    );
+    report.metrics = rows;
+    report.context_differences = vec![context("kernel", "6.1.0", "6.2.0")];
+    report
+}
+
+fn comparison(ours: &MetricSummary, theirs: &MetricSummary) -> MetricComparison {
+    let metric = ours.metric;
+    let (baseline, candidate) = (ours.figures.value().copied(), theirs.figures.value().copied());
+    let judgement = match metric.name {
+        "tokens_per_sec" => Judgement::BeyondWorse,
+        "ttft_ms" => Judgement::Within,
+        "load_ms" => Judgement::BeyondBetter,
+        "memory_peak_mb" => Judgement::Refused { reason: "no value in the candidate: no /proc".to_owned() },
+        _ => match ours.figures.reason() {
+            Some(reason) => Judgement::NotJudged { reason: reason.to_owned() },
+            None => Judgement::Shown,
+        },
+    };
+    let shift = match metric.name {
+        "tokens_per_sec" => -2.0,
+        "load_ms" => -20.0,
+        _ => 0.0,
+    };
+    let candidate = candidate.filter(|_| metric.name != "memory_peak_mb");
+    let candidate = candidate.map(|own| Summary { mean: own.mean + shift, ..own });
+    let is_own = ["ttft_ms", "load_ms"].contains(&metric.name);
+    MetricComparison {
+        metric: metric.id(),
+        unit: metric.unit.to_owned(),
+        direction: metric.direction,
+        official: metric.contract.is_official(),
+        relative_change: baseline.zip(candidate).map(|(ours, theirs)| theirs.mean / ours.mean - 1.0),
+        baseline,
+        candidate,
+        tolerance: metric.tolerance.or(is_own.then_some(Tolerance::Absolute(10.0))),
+        unofficial_tolerance: metric.name == "watts_avg",
+        judgement,
+    }
+}
+
+/// A report with every kind of refusal.
+pub(crate) fn refused_report() -> Report {
+    let digest = |text: &str| lab_core::digest::Digest::of(text.as_bytes()).to_string();
+    let mut report = report(Conclusion::Refused, "refused: engine differs in build and version, and more");
+    let session = report.candidate.session.clone();
+    report.refusals = vec![
+        Refusal::Fingerprint(difference(
+            PartKind::Engine,
+            "build",
+            Some(&digest("build")),
+            Some(&digest("other")),
+        )),
+        Refusal::Fingerprint(difference(PartKind::Engine, "version", Some("0.1.0|beta"), None)),
+        Refusal::NothingCompleted { session: session.clone() },
+        Refusal::UnstableOutput {
+            session: session.clone(),
+            repetition: 3,
+            token: 5,
+            first: Some(105),
+            other: Some(9),
+        },
+        Refusal::DifferentOutput { token: 2, baseline: Some(102), candidate: None },
+        Refusal::OneSided {
+            metric: "engine.v0.1/watts_avg".to_owned(),
+            session,
+            reason: "no energy meter".to_owned(),
+        },
+        Refusal::NothingJudged,
+    ];
+    report
+}

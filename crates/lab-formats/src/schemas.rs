@@ -1,0 +1,86 @@
+//! JSON Schemas of every serialised format, generated from the types (invariant I9). The files in `schemas/` are these
+//! texts.
+
+use lab_core::engine::{Answer, PROTOCOL_VERSION, Request};
+use lab_core::plan::Plan;
+use lab_core::report::Report;
+use schemars::{Schema, schema_for};
+use serde_json::{Map, Value};
+
+use crate::list_json::ListDocument;
+use crate::session_json::SessionDocument;
+
+/// Returns every schema as file name and text.
+pub fn all() -> Vec<(String, String)> {
+    [
+        ("plan.v1".to_owned(), "lab plan, version 1", Plan::schema()),
+        ("session.v1".to_owned(), "lab session, version 1", schema_for!(SessionDocument<'_>)),
+        ("report.v1".to_owned(), "lab report, version 1", schema_for!(Report)),
+        ("list.v1".to_owned(), "lab list of sessions, version 1", schema_for!(ListDocument<'_>)),
+        (protocol("request"), "lab engine protocol, request frame", schema_for!(Request)),
+        (protocol("answer"), "lab engine protocol, answer frame", schema_for!(Answer)),
+    ]
+    .into_iter()
+    .map(|(name, title, schema)| (format!("{name}.json"), text(&name, title, schema)))
+    .collect()
+}
+
+fn protocol(frame: &str) -> String {
+    format!("engine-{frame}.v{PROTOCOL_VERSION}")
+}
+
+/// Returns a schema's text, its dialect, id and title in front.
+fn text(name: &str, title: &str, schema: Schema) -> String {
+    let Value::Object(mut body) = schema.to_value() else { unreachable!("schemas of types are objects") };
+    let mut document = Map::new();
+    document.extend(body.shift_remove_entry("$schema"));
+    document.insert("$id".to_owned(), format!("urn:lab:schema:{name}").into());
+    document.insert("title".to_owned(), title.into());
+    body.shift_remove("title");
+    document.append(&mut body);
+    crate::pretty(&document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_names_itself_and_its_dialect() {
+        let schemas = all();
+        let names: Vec<&str> = schemas.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "plan.v1.json",
+            "session.v1.json",
+            "report.v1.json",
+            "list.v1.json",
+            "engine-request.v1.json",
+            "engine-answer.v1.json",
+        ];
+        assert_eq!(names, expected);
+        for (name, text) in &schemas {
+            let schema: Value = serde_json::from_str(text).unwrap();
+            let id = format!("urn:lab:schema:{}", name.trim_end_matches(".json"));
+            assert_eq!(schema["$id"], id.as_str());
+            assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{name}");
+            assert!(schema["title"].is_string() && text.ends_with("}\n"), "{name}");
+        }
+    }
+
+    #[test]
+    fn versioned_documents_pin_their_schema_field() {
+        for (name, text) in all() {
+            let schema: Value = serde_json::from_str(&text).unwrap();
+            let document = name.trim_end_matches(".json");
+            if ["session.v1", "report.v1", "list.v1"].contains(&document) {
+                assert_eq!(schema["properties"]["schema"]["const"], format!("lab.{document}").as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn the_session_schema_is_pinned() {
+        let (_, text) = all().swap_remove(1);
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,427 @@
+//! A session as a JSON document, `lab.session.v1`.
+//!
+//! `executions` carries the founding document's object (its section 8) key for key, one for each completed measured
+//! repetition, with all metrics of contract `engine.v0.1` in table order; what lab adds stands beside those keys, never
+//! among the official metrics. Figures over repetitions stand apart, in `statistics`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use lab_core::digest::Digest;
+use lab_core::engine::EngineError;
+use lab_core::fingerprint::{Fingerprint, PartRecord};
+use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading};
+use lab_core::record::{
+    Completed, ContractCoverage, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition,
+    RepetitionKind, Session, SessionStatus, Validity,
+};
+use lab_core::summary::{MetricSummary, Summary};
+use lab_core::tolerance::Tolerance;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::Recording;
+
+/// Schema id of a session.
+pub const SESSION_SCHEMA: &str = "lab.session.v1";
+
+/// A session.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SessionDocument<'a> {
+    /// Always `lab.session.v1`.
+    #[schemars(extend("const" = SESSION_SCHEMA))]
+    pub schema: &'static str,
+    /// The session.
+    pub session: SessionBlock<'a>,
+    /// Identity of everything that produced it.
+    pub fingerprint: FingerprintBlock<'a>,
+    /// The completed measured repetitions, in order.
+    pub executions: Vec<Execution<'a>>,
+    /// Launches and repetitions that failed.
+    pub failures: Vec<Failure<'a>>,
+    /// Figures of the whole session, in table order.
+    pub statistics: Vec<Statistics<'a>>,
+}
+
+/// What the session is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SessionBlock<'a> {
+    /// Session id.
+    pub id: String,
+    /// When it started (RFC 3339, UTC).
+    pub started_at: String,
+    /// When it ended (RFC 3339, UTC); null when it never said so.
+    pub ended_at: Option<String>,
+    /// How it ended.
+    pub status: SessionStatus,
+    /// Plan name.
+    pub plan: &'a str,
+    /// Model name.
+    pub model: &'a str,
+    /// Version of lab that recorded it.
+    pub lab_version: &'a str,
+    /// Measured repetitions asked for.
+    pub repeat: u32,
+    /// Measured repetitions that completed.
+    pub completed: usize,
+    /// How far it fulfils the official contract.
+    pub contract: ContractCoverage,
+    /// Tolerances that the plan loosened; empty for an official session.
+    pub unofficial: Vec<LoosenedTolerance>,
+}
+
+/// A tolerance that the plan loosened.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LoosenedTolerance {
+    /// Full metric id.
+    pub metric: String,
+    /// The plan's tolerance.
+    pub tolerance: Tolerance,
+    /// The contract's tolerance.
+    pub contract_tolerance: Tolerance,
+}
+
+/// The fingerprint.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct FingerprintBlock<'a> {
+    /// Digest of the whole: over the digests of the parts.
+    pub digest: Digest,
+    /// The weights and how text becomes tokens.
+    pub model: PartBlock<'a>,
+    /// The resolved workload and the measuring mode.
+    pub plan: PartBlock<'a>,
+    /// What the harness permits the engine to use.
+    pub backend: PartBlock<'a>,
+    /// The machine.
+    pub hardware: PartBlock<'a>,
+    /// The engine.
+    pub engine: PartBlock<'a>,
+}
+
+/// A part of the fingerprint.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PartBlock<'a> {
+    /// Digest of the identity fields under the domain.
+    pub digest: Digest,
+    /// The domain, which carries the version of the set of fields.
+    pub domain: &'a str,
+    /// Fields that must agree.
+    pub identity: &'a Map<String, Value>,
+    /// Fields that are shown only.
+    pub context: &'a Map<String, Value>,
+}
+
+/// A completed measured repetition. The first five keys are the founding document's.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Execution<'a> {
+    /// Version of the engine; null when the fingerprint lacks it.
+    pub engine_version: Option<String>,
+    /// Model name.
+    pub model: &'a str,
+    /// Backend, such as `cpu_avx2`; null when the fingerprint lacks it.
+    pub backend: Option<String>,
+    /// Quantisation label, such as `q4_k_m`; null when the fingerprint lacks it.
+    pub quantization: Option<String>,
+    /// The metrics of contract `engine.v0.1`.
+    pub metrics: OfficialMetrics,
+    /// Why a metric is null: official ones by name, others by full id.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub unavailable: Map<String, Value>,
+    /// Metrics of other contracts, by contract and name. Not official.
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, Option<f64>>>")]
+    pub unofficial: Map<String, Value>,
+    /// Gaps between tokens that the latency percentiles are taken over.
+    pub n_token_gaps: usize,
+    /// Index of the repetition, warm-ups included.
+    pub repetition: u32,
+    /// Index of the launch it ran in.
+    pub launch: u32,
+    /// What disturbed it. Invalid repetitions are left out of the statistics.
+    pub validity: ValidityBlock<'a>,
+}
+
+/// The metrics of contract `engine.v0.1`, each a number or null, in table order.
+#[derive(Debug, Serialize)]
+pub struct OfficialMetrics(Map<String, Value>);
+
+impl JsonSchema for OfficialMetrics {
+    fn schema_name() -> Cow<'static, str> {
+        "OfficialMetrics".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let official = || METRICS.iter().filter(|metric| metric.contract.is_official());
+        let property = |metric: &Metric| {
+            let description = format!("In {}: {}.", metric.unit, metric.formula);
+            let property =
+                serde_json::json!({"description": description, "type": [json_type(metric), "null"]});
+            (metric.name.to_owned(), property)
+        };
+        let properties: Map<String, Value> = official().map(property).collect();
+        let required: Vec<&str> = official().map(|metric| metric.name).collect();
+        json_schema!({
+            "description": "The metrics of contract `engine.v0.1`, each a number or null.",
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    }
+}
+
+/// What disturbed a repetition.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ValidityBlock<'a> {
+    /// `valid`, `suspect` or `invalid`.
+    pub state: &'static str,
+    /// One sentence a reason; empty when valid.
+    pub reasons: &'a [String],
+}
+
+/// A launch or a repetition that failed.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Failure<'a> {
+    /// An engine process that did not become ready.
+    Launch {
+        /// Index of the launch.
+        launch: u32,
+        /// What went wrong, in words.
+        reason: String,
+        /// What went wrong, as data.
+        error: &'a EngineError,
+    },
+    /// A repetition that did not finish.
+    Repetition {
+        /// Index of the repetition, warm-ups included.
+        repetition: u32,
+        /// Index of the launch it ran in.
+        launch: u32,
+        /// Whether it would have counted.
+        kind: RepetitionKind,
+        /// What went wrong, in words.
+        reason: String,
+        /// What went wrong, as data.
+        error: &'a EngineError,
+    },
+}
+
+/// One metric over the whole session.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Statistics<'a> {
+    /// Full metric id.
+    pub metric: String,
+    /// Unit of the figures.
+    pub unit: &'static str,
+    /// Whether the official contract defines it.
+    pub official: bool,
+    /// The figures over the repetitions that count; null when there are none.
+    pub summary: Option<&'a Summary>,
+    /// Why there are none; null when there are.
+    pub unavailable: Option<&'a str>,
+}
+
+/// Returns the document's text.
+pub fn to_text(recording: Recording<'_>) -> String {
+    crate::pretty(&document(recording))
+}
+
+/// Returns the document.
+pub fn document(recording: Recording<'_>) -> SessionDocument<'_> {
+    let session = recording.session;
+    SessionDocument {
+        schema: SESSION_SCHEMA,
+        session: session_block(session),
+        fingerprint: fingerprint_block(&session.header.fingerprint),
+        executions: session.completed().map(|(own, completed)| execution(session, own, completed)).collect(),
+        failures: failures(session),
+        statistics: recording.figures.iter().map(statistics).collect(),
+    }
+}
+
+fn session_block(session: &Session) -> SessionBlock<'_> {
+    let header = &session.header;
+    let loosened = header.loosened().into_iter().map(|(metric, tolerance, contract_tolerance)| {
+        LoosenedTolerance { metric: metric.id(), tolerance, contract_tolerance }
+    });
+    SessionBlock {
+        id: header.id.to_string(),
+        started_at: header.started_at.to_string(),
+        ended_at: session.end.map(|end| end.ended_at.to_string()),
+        status: session.status(),
+        plan: &header.plan_name,
+        model: &header.model_name,
+        lab_version: &header.lab_version,
+        repeat: header.repeat,
+        completed: session.completed().count(),
+        contract: session.contract(),
+        unofficial: loosened.collect(),
+    }
+}
+
+fn fingerprint_block(fingerprint: &Fingerprint) -> FingerprintBlock<'_> {
+    FingerprintBlock {
+        digest: fingerprint.digest(),
+        model: part_block(&fingerprint.model),
+        plan: part_block(&fingerprint.plan),
+        backend: part_block(&fingerprint.backend),
+        hardware: part_block(&fingerprint.hardware),
+        engine: part_block(&fingerprint.engine),
+    }
+}
+
+fn part_block(part: &PartRecord) -> PartBlock<'_> {
+    PartBlock {
+        digest: part.digest(),
+        domain: &part.domain,
+        identity: &part.identity,
+        context: &part.context,
+    }
+}
+
+fn execution<'a>(
+    session: &'a Session,
+    recorded: &'a RecordedRepetition,
+    completed: &'a Completed,
+) -> Execution<'a> {
+    let fingerprint = &session.header.fingerprint;
+    let Repetition { index, launch, .. } = recorded.repetition;
+    let MetricMaps { official, unofficial, unavailable } = metric_maps(&recorded.measurements);
+    Execution {
+        engine_version: crate::identity_text(&fingerprint.engine, "version"),
+        model: &session.header.model_name,
+        backend: crate::identity_text(&fingerprint.backend, "kind"),
+        quantization: crate::identity_text(&fingerprint.model, "quantization"),
+        metrics: OfficialMetrics(official),
+        unavailable,
+        unofficial,
+        n_token_gaps: completed.timeline.gaps_ns().len(),
+        repetition: index,
+        launch,
+        validity: validity_block(&completed.validity),
+    }
+}
+
+#[derive(Default)]
+struct MetricMaps {
+    official: Map<String, Value>,
+    unofficial: Map<String, Value>,
+    unavailable: Map<String, Value>,
+}
+
+/// Sorts measurements by contract. Every metric of the table is there, so that readers need no schema to tell a metric
+/// that was not measured from one that does not exist.
+fn metric_maps(measurements: &[Measurement]) -> MetricMaps {
+    let mut maps = MetricMaps::default();
+    for metric in METRICS {
+        let id = metric.id();
+        let found = measurements.iter().find(|own| own.metric == id).map(|own| &own.reading);
+        let (value, reason) = match found {
+            Some(Reading::Value(value)) => (number(metric, *value), None),
+            Some(Reading::Unavailable(reason)) => (Value::Null, Some(reason.as_str())),
+            None => (Value::Null, Some("not recorded in this session")),
+        };
+        if let Some(reason) = reason {
+            maps.unavailable.insert(lab_core::metric::short_name(&id).to_owned(), reason.into());
+        }
+        let group = match metric.contract {
+            Contract::EngineV0_1 => &mut maps.official,
+            other => {
+                let group = maps.unofficial.entry(other.to_string()).or_insert_with(|| Map::new().into());
+                group.as_object_mut().expect("every contract's entry is made an object")
+            }
+        };
+        group.insert(metric.name.to_owned(), value);
+    }
+    maps
+}
+
+/// Counts are integers in the founding document's example, everything else is a number with decimals.
+fn json_type(metric: &Metric) -> &'static str {
+    if metric.unit == "tokens" { "integer" } else { "number" }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of tokens, below 2^53")]
+fn number(metric: &Metric, value: f64) -> Value {
+    if json_type(metric) == "integer" && value.fract() == 0.0 && value >= 0.0 {
+        return Value::from(value as u64);
+    }
+    Value::from(value)
+}
+
+fn validity_block(validity: &Validity) -> ValidityBlock<'_> {
+    let reasons: &[String] = match validity {
+        Validity::Valid => &[],
+        Validity::Suspect(reasons) | Validity::Invalid(reasons) => reasons,
+    };
+    ValidityBlock { state: crate::csv::validity_word(validity), reasons }
+}
+
+fn failures(session: &Session) -> Vec<Failure<'_>> {
+    let launches = session.launches.iter().filter_map(launch_failure);
+    let repetitions = session.repetitions.iter().filter_map(|own| repetition_failure(&own.repetition));
+    launches.chain(repetitions).collect()
+}
+
+fn launch_failure(launch: &Launch) -> Option<Failure<'_>> {
+    match &launch.start {
+        LaunchStart::Ready { .. } => None,
+        LaunchStart::Failed(error) => {
+            Some(Failure::Launch { launch: launch.index, reason: error.to_string(), error })
+        }
+    }
+}
+
+fn repetition_failure(repetition: &Repetition) -> Option<Failure<'_>> {
+    let Repetition { index, launch, kind, outcome } = repetition;
+    match outcome {
+        Outcome::Completed(_) => None,
+        Outcome::Failed(error) => Some(Failure::Repetition {
+            repetition: *index,
+            launch: *launch,
+            kind: *kind,
+            reason: error.to_string(),
+            error,
+        }),
+    }
+}
+
+fn statistics(summary: &MetricSummary) -> Statistics<'_> {
+    Statistics {
+        metric: summary.metric.id(),
+        unit: summary.metric.unit,
+        official: summary.metric.contract.is_official(),
+        summary: summary.figures.value(),
+        unavailable: summary.figures.reason(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn a_session_is_a_versioned_document() {
+        let session = samples::session();
+        let figures = samples::figures(&session);
+        insta::assert_snapshot!(to_text(Recording { session: &session, figures: &figures }));
+    }
+
+    #[test]
+    fn an_execution_opens_with_the_founding_documents_object_key_for_key() {
+        let session = samples::session();
+        let figures = samples::figures(&session);
+        let text = to_text(Recording { session: &session, figures: &figures });
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let execution = document["executions"][0].as_object().unwrap();
+        let keys: Vec<&String> = execution.keys().take(5).collect();
+        assert_eq!(keys, ["engine_version", "model", "backend", "quantization", "metrics"]);
+        let metrics: Vec<&String> = execution["metrics"].as_object().unwrap().keys().collect();
+        let official: Vec<&str> =
+            METRICS.iter().filter(|own| own.contract.is_official()).map(|own| own.name).collect();
+        assert_eq!(metrics, official);
+        assert!(text.contains("\"tokens_total\": 8,\n"), "counts are integers");
+    }
+}

@@ -1,0 +1,228 @@
+//! Pages for a terminal: aligned columns, no frames, colour only on request.
+
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as TableRow, Table, TableStyle,
+};
+
+use crate::page::{Alignment, Block, Grid, Page, Row, Text, Tone};
+
+/// How a page is rendered.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Style {
+    /// Whether words that carry a judgement are coloured (ANSI SGR).
+    pub colour: bool,
+    /// Columns to fit into; 100 when absent.
+    pub width: Option<u16>,
+}
+
+const DEFAULT_WIDTH: u16 = 100;
+/// Columns between two cells. The table's own (empty) junction is one of them.
+const GUTTER: u16 = 2;
+/// In front of the further lines of a sentence.
+const INDENT: &str = "  ";
+/// One rule under the titles and nothing else: figures are easier to compare without lines between them.
+const RULED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// Renders a page: blocks apart by an empty line, a line feed at the end.
+pub fn render(page: &Page, style: Style) -> String {
+    let blocks: Vec<String> = page.0.iter().map(|block| render_block(block, style)).collect();
+    blocks.join("\n")
+}
+
+fn render_block(block: &Block, style: Style) -> String {
+    match block {
+        Block::Title(title) => wrap(&plain(title), width(style), "") + "\n",
+        Block::Facts(facts) => render_facts(facts, style),
+        Block::Grid(grid) => render_grid(grid, style),
+        Block::Lines(lines) => lines.iter().map(|line| render_line(line, style)).collect(),
+    }
+}
+
+fn width(style: Style) -> usize {
+    usize::from(style.width.unwrap_or(DEFAULT_WIDTH)).max(20)
+}
+
+fn render_facts(facts: &[(String, Text)], style: Style) -> String {
+    let column = facts.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + usize::from(GUTTER);
+    let indent = " ".repeat(column);
+    let fact = |(name, text): &(String, Text)| {
+        let wrapped = wrap(&plain(&text.words), width(style).saturating_sub(column), &indent);
+        format!("{name:column$}{}\n", paint(&wrapped, text.tone, style))
+    };
+    facts.iter().map(fact).collect()
+}
+
+fn render_line(line: &Text, style: Style) -> String {
+    let wrapped = wrap(&plain(&line.words), width(style) - INDENT.len(), INDENT);
+    paint(&wrapped, line.tone, style) + "\n"
+}
+
+fn render_grid(grid: &Grid, style: Style) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(RULED)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(style.width.unwrap_or(DEFAULT_WIDTH))
+        .set_header(grid.columns.iter().map(|column| column.title));
+    for row in &grid.rows {
+        table.add_row(TableRow::from(row.cells.iter().map(|cell| plain(cell))));
+    }
+    for (column, own) in table.column_iter_mut().zip(&grid.columns) {
+        column.set_padding((0, GUTTER - 1));
+        match own.alignment {
+            Alignment::Left => column.set_cell_alignment(CellAlignment::Left),
+            Alignment::Right => {
+                column.set_cell_alignment(CellAlignment::Right);
+                // A number broken over two lines is no number; where room is short, words give way.
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+    let text: String = table.trim_fmt().lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    if style.colour { paint_last_cells(&text, &grid.rows, style) } else { text }
+}
+
+/// Paints the last cell of each row. A cell that had to be broken over lines stays as it is.
+fn paint_last_cells(text: &str, rows: &[Row], style: Style) -> String {
+    let mut rows = rows.iter().peekable();
+    let mut painted = String::new();
+    for (index, line) in text.lines().enumerate() {
+        let is_body = index >= 2;
+        let word = rows.peek().filter(|_| is_body).and_then(|row| Some((row.cells.last()?, row.tone)));
+        match word.and_then(|(word, tone)| Some((line.strip_suffix(plain(word).as_str())?, word, tone))) {
+            Some((start, word, tone)) => {
+                rows.next();
+                painted.push_str(start);
+                painted.push_str(&paint(&plain(word), tone, style));
+            }
+            None => painted.push_str(line),
+        }
+        painted.push('\n');
+    }
+    painted
+}
+
+/// Wraps words in the colour of their tone (ECMA-48, SGR 31 to 33).
+fn paint(words: &str, tone: Tone, style: Style) -> String {
+    let code = match tone {
+        Tone::Good => "32",
+        Tone::Doubtful => "33",
+        Tone::Bad => "31",
+        Tone::Plain => return words.to_owned(),
+    };
+    if style.colour { format!("\u{1b}[{code}m{words}\u{1b}[0m") } else { words.to_owned() }
+}
+
+/// Breaks text at spaces into lines of at most `width` columns, where its words allow it. Lines after the first are
+/// indented on top of that.
+fn wrap(text: &str, width: usize, indent: &str) -> String {
+    let mut wrapped = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            wrapped.push('\n');
+            wrapped.push_str(indent);
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += length;
+    }
+    wrapped
+}
+
+/// Returns text without control characters: a name must not be able to move the cursor or start a line.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |character: char| {
+        if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
+    };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Recording, page, samples};
+
+    fn session_page() -> Page {
+        let session = samples::session();
+        let figures = samples::figures(&session);
+        page::session(Recording { session: &session, figures: &figures })
+    }
+
+    fn pages() -> [Page; 6] {
+        [
+            session_page(),
+            page::repetitions(&samples::session()),
+            page::sessions(&samples::list()),
+            page::sessions(&[]),
+            page::report(&samples::judged_report()),
+            page::report(&samples::refused_report()),
+        ]
+    }
+
+    #[test]
+    fn a_session_on_a_terminal() {
+        insta::assert_snapshot!(render(&session_page(), Style::default()));
+    }
+
+    #[test]
+    fn a_disturbed_session_on_a_terminal() {
+        let session = samples::disturbed_session();
+        let figures = samples::figures(&session);
+        let overview = page::session(Recording { session: &session, figures: &figures });
+        let texts = [overview, page::repetitions(&session)].map(|page| render(&page, Style::default()));
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+
+    #[test]
+    fn repetitions_and_a_list_on_a_terminal() {
+        let [_, repetitions, list, empty, ..] = pages().map(|page| render(&page, Style::default()));
+        insta::assert_snapshot!([repetitions, list, empty].join("\n"));
+    }
+
+    #[test]
+    fn reports_on_a_terminal() {
+        let [.., judged, refused] = pages().map(|page| render(&page, Style::default()));
+        insta::assert_snapshot!([judged, refused].join("\n"));
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_hundred_columns_or_ends_in_a_space() {
+        for text in pages().map(|page| render(&page, Style::default())) {
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+                assert_eq!(line, line.trim_end());
+            }
+        }
+    }
+
+    #[test]
+    fn colour_adds_nothing_but_colour() {
+        for page in pages() {
+            let coloured = render(&page, Style { colour: true, width: None });
+            let bare = ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[0m"];
+            let stripped = bare.iter().fold(coloured.clone(), |text, code| text.replace(code, ""));
+            assert_eq!(stripped, render(&page, Style::default()));
+        }
+        let report = render(&page::report(&samples::judged_report()), Style { colour: true, width: None });
+        assert!(report.contains("\u{1b}[31mworse\u{1b}[0m"), "{report}");
+    }
+
+    #[test]
+    fn control_characters_in_names_are_shown_and_not_obeyed() {
+        let mut rows = samples::list();
+        rows[0].model = "evil\u{1b}[2J\nname".to_owned();
+        let text = render(&page::sessions(&rows), Style { colour: false, width: Some(200) });
+        assert!(text.contains("evil\\u{1b}[2J\\nname"), "{text}");
+    }
+
+    #[test]
+    fn long_lines_break_at_spaces() {
+        assert_eq!(wrap("one two three", 8, "  "), "one two\n  three");
+        assert_eq!(wrap("unbreakable", 4, "  "), "unbreakable");
+    }
+}
