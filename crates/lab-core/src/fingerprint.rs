@@ -147,24 +147,24 @@ fingerprint_part! {
 fingerprint_part! {
     /// The machine.
     HardwarePart is Hardware {
-        /// CPU model name.
-        identity cpu_model: String,
+        /// CPU model name; unknown refuses.
+        identity cpu_model: Option<String>,
         /// CPU vendor.
         identity cpu_vendor: String,
         /// CPU family, model and stepping.
         identity cpu_signature: String,
         /// Sockets.
-        identity sockets: u32,
-        /// Physical cores online.
-        identity cores: u32,
-        /// Hardware threads online.
-        identity threads: u32,
+        identity sockets: String,
+        /// Physical cores online; unknown refuses.
+        identity cores: Option<u32>,
+        /// Hardware threads online; unknown refuses.
+        identity threads: Option<u32>,
         /// Caches, one entry a level and type.
         identity caches: Vec<String>,
-        /// Memory rounded to GiB.
-        identity memory_gib: u64,
-        /// Accelerators by name.
-        identity accelerators: Vec<String>,
+        /// Memory rounded to GiB; unknown refuses.
+        identity memory_gib: Option<u64>,
+        /// Accelerators by name; unknown refuses.
+        identity accelerators: Option<Vec<String>>,
         /// Hypervisor, or `none`.
         identity virtualization: String,
         /// Kernel release.

@@ -133,15 +133,15 @@ fn backend() -> BackendPart {
 
 fn hardware() -> HardwarePart {
     HardwarePart {
-        cpu_model: "Example CPU 9000".to_owned(),
+        cpu_model: Some("Example CPU 9000".to_owned()),
         cpu_vendor: "ExampleVendor".to_owned(),
         cpu_signature: "25-1-1".to_owned(),
-        sockets: 1,
-        cores: 2,
-        threads: 2,
+        sockets: "1".to_owned(),
+        cores: Some(2),
+        threads: Some(2),
         caches: vec!["L1d 32 KiB".to_owned()],
-        memory_gib: 8,
-        accelerators: Vec::new(),
+        memory_gib: Some(8),
+        accelerators: Some(Vec::new()),
         virtualization: "none".to_owned(),
         kernel: "6.1.0".to_owned(),
     }

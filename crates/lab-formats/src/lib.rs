@@ -5,10 +5,12 @@
 //! out as a [`page::Page`], which [`table`] renders for a terminal and [`markdown`] for a document.
 
 pub mod csv;
+pub mod doctor;
 pub mod list_json;
 pub mod markdown;
 pub mod metrics_doc;
 pub mod page;
+pub mod plan_check;
 pub mod quantity;
 pub mod report_json;
 pub mod schemas;

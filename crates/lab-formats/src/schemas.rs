@@ -7,7 +7,9 @@ use lab_core::report::Report;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
+use crate::doctor::DoctorDocument;
 use crate::list_json::ListDocument;
+use crate::plan_check::PlanCheckDocument;
 use crate::session_json::SessionDocument;
 
 /// Returns every schema as file name and text.
@@ -17,6 +19,8 @@ pub fn all() -> Vec<(String, String)> {
         ("session.v1".to_owned(), "lab session, version 1", schema_for!(SessionDocument<'_>)),
         ("report.v1".to_owned(), "lab report, version 1", schema_for!(Report)),
         ("list.v1".to_owned(), "lab list of sessions, version 1", schema_for!(ListDocument<'_>)),
+        ("doctor.v1".to_owned(), "lab doctor, version 1", schema_for!(DoctorDocument)),
+        ("plan-check.v1".to_owned(), "lab plan check, version 1", schema_for!(PlanCheckDocument)),
         (protocol("request"), "lab engine protocol, request frame", schema_for!(Request)),
         (protocol("answer"), "lab engine protocol, answer frame", schema_for!(Answer)),
     ]
@@ -54,6 +58,8 @@ mod tests {
             "session.v1.json",
             "report.v1.json",
             "list.v1.json",
+            "doctor.v1.json",
+            "plan-check.v1.json",
             "engine-request.v1.json",
             "engine-answer.v1.json",
         ];
@@ -72,7 +78,7 @@ mod tests {
         for (name, text) in all() {
             let schema: Value = serde_json::from_str(&text).unwrap();
             let document = name.trim_end_matches(".json");
-            if ["session.v1", "report.v1", "list.v1"].contains(&document) {
+            if ["session.v1", "report.v1", "list.v1", "doctor.v1", "plan-check.v1"].contains(&document) {
                 assert_eq!(schema["properties"]["schema"]["const"], format!("lab.{document}").as_str());
             }
         }

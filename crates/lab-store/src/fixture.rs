@@ -154,15 +154,15 @@ fn backend_part() -> BackendPart {
 
 fn hardware_part() -> HardwarePart {
     HardwarePart {
-        cpu_model: "Some CPU".to_owned(),
+        cpu_model: Some("Some CPU".to_owned()),
         cpu_vendor: "Some Vendor".to_owned(),
         cpu_signature: "6-85-7".to_owned(),
-        sockets: 1,
-        cores: 2,
-        threads: 2,
+        sockets: "1".to_owned(),
+        cores: Some(2),
+        threads: Some(2),
         caches: vec!["L1d 32 KiB".to_owned()],
-        memory_gib: 8,
-        accelerators: vec![],
+        memory_gib: Some(8),
+        accelerators: Some(vec![]),
         virtualization: "none".to_owned(),
         kernel: "6.1.0".to_owned(),
     }

@@ -1,2 +1,41 @@
-//! Placeholder.
-fn main() {}
+//! The `lab` command: arguments, wiring, words for errors, exit status.
+
+mod backend;
+mod cli;
+mod commands;
+mod exit;
+mod failure;
+mod identity;
+mod launch;
+mod plan_file;
+mod prepare;
+mod progress;
+mod store;
+mod terminal;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::exit::Exit;
+use crate::terminal::say;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    // The panic's own message is already on standard error.
+    let outcome = catch_unwind(AssertUnwindSafe(|| command.carry_out(&global)));
+    let exit = match outcome {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(failure)) => {
+            say(&format!("error: {failure}"));
+            failure.exit
+        }
+        Err(_) => {
+            say("error: this is a bug in lab, not a mistake of yours; please report the lines above");
+            Exit::Bug
+        }
+    };
+    exit.into()
+}

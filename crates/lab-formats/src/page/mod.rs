@@ -1,11 +1,15 @@
 //! What people read, laid out without a format: titles, facts, grids and lines. [`crate::table`] and
 //! [`crate::markdown`] render it.
 
+mod doctor;
 mod list;
+mod plan_check;
 mod report;
 mod session;
 
+pub use doctor::doctor;
 pub use list::sessions;
+pub use plan_check::plan_check;
 pub use report::report;
 pub use session::{repetitions, session};
 

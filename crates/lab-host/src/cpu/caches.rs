@@ -1,6 +1,7 @@
 //! The caches, as sysfs describes them for each CPU.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,16 @@ pub enum CacheKind {
     Instruction,
     /// Both.
     Unified,
+}
+
+impl fmt::Display for CacheKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data => "data",
+            Self::Instruction => "instruction",
+            Self::Unified => "unified",
+        })
+    }
 }
 
 /// All caches of one level, kind, size and degree of sharing.

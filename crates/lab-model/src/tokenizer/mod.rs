@@ -33,7 +33,6 @@ pub struct Tokenizer {
     algorithm: Algorithm,
     bos: Option<u32>,
     eos: Option<u32>,
-    digest: Digest,
 }
 
 #[derive(Debug)]
@@ -70,7 +69,6 @@ impl Tokenizer {
             algorithm,
             bos: special_id(gguf, &vocabulary, "tokenizer.ggml.bos_token_id", add_bos)?,
             eos: special_id(gguf, &vocabulary, "tokenizer.ggml.eos_token_id", add_eos)?,
-            digest: digest(gguf),
             vocabulary,
         })
     }
@@ -134,12 +132,6 @@ impl Tokenizer {
     pub fn vocabulary(&self) -> usize {
         self.vocabulary.len()
     }
-
-    /// Returns the digest of the metadata that decide about ids: every `tokenizer.ggml.` key with its value, in
-    /// the order of keys. The chat template is not among them.
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
 }
 
 fn flag(gguf: &Gguf, key: &str, default: bool) -> Result<bool, TokenizerError> {
@@ -169,7 +161,9 @@ fn byte_token(text: &str) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
-fn digest(gguf: &Gguf) -> Digest {
+/// Returns the digest of the metadata that decide about ids: every `tokenizer.ggml.` key with its value, in the order of
+/// keys. The chat template is not among them. A file whose tokenizer lab cannot build has a digest all the same.
+pub fn digest(gguf: &Gguf) -> Digest {
     let mut entries: Vec<(&str, &Value)> =
         gguf.metadata().iter().filter(|(key, _)| key.starts_with("tokenizer.ggml.")).collect();
     entries.sort_by_key(|(key, _)| *key);

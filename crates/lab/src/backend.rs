@@ -1,0 +1,96 @@
+//! What the harness permits an engine to use: threads, cores, environment.
+
+use std::collections::BTreeMap;
+
+use anyhow::anyhow;
+use lab_core::fingerprint::BackendPart;
+use lab_core::plan::EngineSpec;
+use lab_host::cpu::{self, Cpu};
+use lab_host::{Roots, process};
+
+use crate::failure::{Failure, Result};
+
+/// What the harness permits an engine to use.
+#[derive(Debug, Clone)]
+pub(crate) struct Backend {
+    pub(crate) threads: u32,
+    pub(crate) cores: Vec<u32>,
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) part: BackendPart,
+}
+
+/// Variables of the user's environment that reach an engine, each because engines or their C library heed it. All
+/// others are dropped; what passes is part of the fingerprint.
+const PASSED: [&str; 10] = [
+    "CANDLE_BARRIER_POOL_SPIN_LIMIT",
+    "CANDLE_CPU_AFFINITY",
+    "CANDLE_CPU_MASK",
+    "CANDLE_DEQUANTIZE_ALL",
+    "CANDLE_DEQUANTIZE_ALL_F16",
+    "GLIBC_TUNABLES",
+    "LD_LIBRARY_PATH",
+    "MALLOC_ARENA_MAX",
+    "MISTRALRS_FORCE_AVX2",
+    "MISTRALRS_FORCE_AVXVNNI",
+];
+
+/// Variables that engines take their number of threads from: rayon, candle, OpenMP.
+const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+/// Resolves a plan's engine section against this host.
+///
+/// More threads than cores are refused: candle's main thread spins without bound while it waits for its workers, and
+/// two threads on one core collapse.
+pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Backend> {
+    let allowed = process::affinity(roots, std::process::id()).map_err(Failure::run)?;
+    let allowed: Vec<u32> = allowed.iter().collect();
+    let cores = match &spec.cores {
+        None => allowed,
+        Some(wanted) => check_cores(wanted, &allowed)?,
+    };
+    let threads = spec.threads.unwrap_or_else(|| default_threads(host, cores.len()));
+    if threads as usize > cores.len() {
+        return Err(too_many_threads(threads, cores.len()));
+    }
+    let environment = environment(threads);
+    let instruction_sets = host.instruction_sets().map_err(Failure::run)?;
+    let part = BackendPart {
+        kind: cpu::backend_kind(&instruction_sets).to_owned(),
+        device: "cpu".to_owned(),
+        threads,
+        cores: cores.iter().copied().collect::<cpu::CpuList>().to_string(),
+        instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
+        environment: environment.clone(),
+    };
+    Ok(Backend { threads, cores, environment, part })
+}
+
+fn check_cores(wanted: &[u32], allowed: &[u32]) -> Result<Vec<u32>> {
+    match wanted.iter().find(|core| !allowed.contains(core)) {
+        None => Ok(wanted.to_vec()),
+        Some(core) => {
+            let allowed: cpu::CpuList = allowed.iter().copied().collect();
+            Err(Failure::run(anyhow!(
+                "the plan pins the engine to core {core}, which this process may not use"
+            ))
+            .hint(format!("cores it may use: {allowed}")))
+        }
+    }
+}
+
+/// One thread a physical core, as far as the mask reaches: hardware threads of one core share its arithmetic units.
+fn default_threads(host: &Cpu, n_cores: usize) -> u32 {
+    let threads = host.cores_online.value().map_or(n_cores, |physical| n_cores.min(*physical));
+    u32::try_from(threads).unwrap_or(u32::MAX).max(1)
+}
+
+fn too_many_threads(threads: u32, n_cores: usize) -> Failure {
+    Failure::run(anyhow!("the plan asks for {threads} threads on {n_cores} cores"))
+        .hint("threads that share a core wait for each other and measure the scheduler; lower `threads` or widen `cores`")
+}
+
+fn environment(threads: u32) -> BTreeMap<String, String> {
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let set = THREAD_VARIABLES.iter().map(|name| ((*name).to_owned(), threads.to_string()));
+    passed.chain(set).collect()
+}

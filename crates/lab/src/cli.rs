@@ -1,0 +1,108 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    compare, completions, doctor, engine, export, launch_engine, list, man, metrics, plan, run, schemas,
+    show, verify,
+};
+use crate::terminal::Colour;
+
+const EXAMPLES: &str = "\
+Examples:
+  lab run plans/quickstart.toml --repeat 5     measure, and store the session
+  lab list                                     what is in the store
+  lab compare @latest~1 @latest                does the newest session reproduce the one before?
+  lab show @latest                             one session in full
+  lab plan check plans/llama3.toml             what a plan would do, before it does it
+  lab doctor                                   what this host can and cannot measure
+
+Exit status: 0 pass, 1 not reproduced, 2 usage or plan error, 4 refused, 5 the run failed, 70 a bug in lab.";
+
+/// A reproducible benchmark laboratory for LLM inference.
+///
+/// lab measures a plan N times, records every raw sample with the identity of everything that produced it, judges two
+/// recordings against tolerances, and refuses to judge what is not comparable.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The store of sessions.
+    #[arg(long, global = true, env = "LAB_STORE", value_name = "PATH", default_value = "results/lab.sqlite")]
+    pub(crate) store: PathBuf,
+    /// Where models are kept [default: `lab` in the user's cache folder].
+    #[arg(long, global = true, env = "LAB_CACHE", value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
+    /// When to colour.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Colour,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Carry out a plan and store the session.
+    Run(run::Arguments),
+    /// Ask whether one session reproduces another.
+    Compare(compare::Arguments),
+    /// List the sessions in the store.
+    List(list::Arguments),
+    /// Show one session.
+    Show(show::Arguments),
+    /// Write one session in another format.
+    Export(export::Arguments),
+    /// Recompute every digest in the store.
+    Verify(verify::Arguments),
+    /// Work with plans.
+    #[command(subcommand)]
+    Plan(plan::Command),
+    /// Say what this host can and cannot measure.
+    Doctor(doctor::Arguments),
+    /// Print the table of metrics.
+    Metrics,
+    /// Print a completion script for a shell.
+    Completions(completions::Arguments),
+    /// Print or write the manual pages.
+    Man(man::Arguments),
+    /// Write the JSON Schemas of every format.
+    #[command(hide = true)]
+    Schemas(schemas::Arguments),
+    /// Be an engine process; started by lab itself.
+    #[command(subcommand, hide = true)]
+    Engine(engine::Command),
+    /// Set the conditions of an engine process and become it; started by lab itself.
+    #[command(hide = true)]
+    LaunchEngine(launch_engine::Arguments),
+}
+
+impl Command {
+    /// Carries the command out.
+    pub(crate) fn carry_out(self, global: &Global) -> crate::failure::Result<crate::exit::Exit> {
+        match self {
+            Self::Run(arguments) => run::carry_out(&arguments, global),
+            Self::Compare(arguments) => compare::carry_out(&arguments, global),
+            Self::List(arguments) => list::carry_out(&arguments, global),
+            Self::Show(arguments) => show::carry_out(&arguments, global),
+            Self::Export(arguments) => export::carry_out(&arguments, global),
+            Self::Verify(arguments) => verify::carry_out(&arguments, global),
+            Self::Plan(command) => plan::carry_out(&command, global),
+            Self::Doctor(arguments) => doctor::carry_out(&arguments, global),
+            Self::Metrics => metrics::carry_out(),
+            Self::Completions(arguments) => completions::carry_out(&arguments),
+            Self::Man(arguments) => man::carry_out(&arguments),
+            Self::Schemas(arguments) => schemas::carry_out(&arguments),
+            Self::Engine(command) => engine::carry_out(&command),
+            Self::LaunchEngine(arguments) => launch_engine::carry_out(&arguments),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! `lab plan check`: what a plan would do, before it does it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use lab_core::fingerprint::Isolation;
+use lab_core::metric::METRICS;
+use lab_core::model::ModelSource;
+use lab_core::plan::{EngineKind, Plan};
+use lab_core::record::{Session, SessionStatus};
+use lab_core::workload::{PromptSpec, Sampling, Stop, Workload};
+use lab_formats::plan_check::{
+    EngineBlock, MemoryBlock, ModelBlock, PLAN_CHECK_SCHEMA, PlanCheckDocument, RunBlock, TimeBlock,
+    ToleranceRow, WorkloadBlock,
+};
+use lab_formats::{page, plan_check, table};
+use lab_host::{Roots, cpu, memory};
+use lab_model::memory::bytes_touched_per_token;
+use lab_model::source::{ModelStatus, status};
+use lab_store::{ListFilter, Store};
+
+use crate::backend::{self, Backend};
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::plan_file;
+use crate::prepare::{self, Model};
+use crate::terminal::{Format, print};
+
+const EXAMPLES: &str = "\
+Examples:
+  lab plan check plans/llama3.toml
+  lab plan check my-plan.toml --format json
+
+Nothing is downloaded, written or run. Exit status: 0 the plan can run here, 2 it cannot as it stands, 5 this host lacks
+something it needs.";
+
+/// What `lab plan` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Explain a plan and what keeps it from running.
+    Check(CheckArguments),
+}
+
+/// What `lab plan check` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CheckArguments {
+    /// The plan.
+    plan: PathBuf,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+pub(crate) fn carry_out(command: &Command, global: &Global) -> Result<Exit> {
+    let Command::Check(arguments) = command;
+    let plan = plan_file::load(&arguments.plan, global.color)?;
+    let (document, exit) = check(&plan, arguments, global)?;
+    match arguments.format {
+        Format::Json => print(&plan_check::to_text(&document))?,
+        Format::Table => print(&table::render(&page::plan_check(&document), global.color.table_style()))?,
+    }
+    Ok(exit)
+}
+
+fn check(plan: &Plan, arguments: &CheckArguments, global: &Global) -> Result<(PlanCheckDocument, Exit)> {
+    let roots = Roots::default();
+    let backend = backend::resolve(&plan.engine, &roots, &cpu::probe(&roots))?;
+    let status = status(&prepare::cache(global)?, &plan.model, &plan_file::folder(&arguments.plan))?;
+    let model = here(&status)?;
+    let workload = model.as_ref().map(|model| prepare::workload(plan, model)).transpose()?;
+    let mut problems = Vec::new();
+    let mut exit = Exit::Pass;
+    if let ModelStatus::Missing { path } = &status {
+        problems.push(format!("the model file `{}` does not exist", path.display()));
+        exit = Exit::Usage;
+    }
+    if let (Some(model), Some(workload)) = (&model, &workload) {
+        problems.extend(prepare::problems(plan, model, workload));
+        if !problems.is_empty() {
+            exit = Exit::Usage;
+        } else if let Err(failure) = prepare::check(plan, model, workload, &roots) {
+            problems.push(failure.error.to_string());
+            exit = failure.exit;
+        }
+    }
+    let known = model.as_ref().zip(workload.as_ref());
+    let document = PlanCheckDocument {
+        schema: PLAN_CHECK_SCHEMA,
+        plan: plan.name.clone(),
+        description: plan.description.clone(),
+        runnable: problems.is_empty(),
+        problems,
+        model: model_block(plan, &status, model.as_ref()),
+        workload: workload_block(plan, workload.as_ref()),
+        engine: engine_block(plan, &backend),
+        run: run_block(plan),
+        memory: known.map(|(model, workload)| memory_block(model, workload, &roots)),
+        time: time_block(plan, known, global),
+        tolerances: tolerance_rows(plan),
+    };
+    Ok((document, exit))
+}
+
+/// Reads the header of a model that is on this machine.
+fn here(status: &ModelStatus) -> Result<Option<Model>> {
+    match status {
+        ModelStatus::Cached(local) => prepare::read_model(local.clone()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn model_block(plan: &Plan, status: &ModelStatus, model: Option<&Model>) -> ModelBlock {
+    let spec = &plan.model;
+    let pinned = spec.requantize.map_or(spec.sha256, |requantize| requantize.sha256);
+    let sha256 = model.map(|model| model.local.sha256).or(pinned);
+    ModelBlock {
+        name: spec.name.clone(),
+        source: source_words(plan),
+        status: status_words(status),
+        sha256: sha256.map(|digest| digest.to_string()),
+        kind: model.map(|model| format!("{} {}", model.shape.architecture, model.gguf.quantization())),
+    }
+}
+
+fn source_words(plan: &Plan) -> String {
+    let source = match &plan.model.source {
+        ModelSource::Path(path) => format!("your file `{}`", path.display()),
+        ModelSource::Url(url) => format!("download of {url}"),
+        ModelSource::Wheel { requirement, member } => format!("`{member}` of the Python wheel {requirement}"),
+        ModelSource::Synthetic(shape) => format!(
+            "synthetic Llama: {} layers, {} wide, {} feed-forward, {}/{} heads, {} tokens, seed {}",
+            shape.layers,
+            shape.embedding,
+            shape.feed_forward,
+            shape.heads,
+            shape.kv_heads,
+            shape.vocabulary,
+            shape.seed
+        ),
+    };
+    match plan.model.requantize {
+        Some(requantize) => format!("{source}, requantised to {}", requantize.to),
+        None => source,
+    }
+}
+
+fn status_words(status: &ModelStatus) -> String {
+    let megabytes = |bytes: &u64| bytes / 1_000_000;
+    match status {
+        ModelStatus::Cached(local) => format!("here ({} MB)", megabytes(&local.bytes)),
+        ModelStatus::NeedsHashing { bytes, .. } => {
+            format!("here ({} MB), to be hashed once", megabytes(bytes))
+        }
+        ModelStatus::NeedsDownload { what } => format!("to be downloaded once ({what})"),
+        ModelStatus::NeedsWriting { bytes } => {
+            format!("to be written once to the cache ({} MB)", megabytes(bytes))
+        }
+        ModelStatus::Missing { .. } => "missing".to_owned(),
+    }
+}
+
+fn workload_block(plan: &Plan, workload: Option<&Workload>) -> WorkloadBlock {
+    let spec = &plan.workload;
+    let (prompt, known) = match &spec.prompt {
+        PromptSpec::Random { tokens, seed } => (format!("drawn from seed {seed}"), Some(*tokens as usize)),
+        PromptSpec::Text(text) => (format!("text of {} bytes", text.len()), None),
+        PromptSpec::Tokens(ids) => ("given token ids".to_owned(), Some(ids.len())),
+    };
+    let choice = match spec.sampling {
+        Sampling::Greedy => "greedy".to_owned(),
+        Sampling::Temperature { temperature, seed } => format!("temperature {temperature}, seed {seed}"),
+    };
+    let stop = match spec.stop {
+        Stop::Length => "exactly this many",
+        Stop::Eos => "or until end-of-sequence",
+    };
+    WorkloadBlock {
+        prompt,
+        prompt_tokens: workload.map(|workload| workload.prompt.len()).or(known),
+        generate: spec.generate,
+        sampling: format!("{choice}, {stop}"),
+    }
+}
+
+fn engine_block(plan: &Plan, backend: &Backend) -> EngineBlock {
+    EngineBlock {
+        name: match &plan.engine.kind {
+            EngineKind::Candle => "candle (built in)".to_owned(),
+            EngineKind::Scripted(_) => "scripted".to_owned(),
+            EngineKind::Command(words) => words.join(" "),
+        },
+        backend: backend.part.kind.clone(),
+        threads: backend.threads,
+        cores: backend.part.cores.clone(),
+    }
+}
+
+fn run_block(plan: &Plan) -> RunBlock {
+    let launches = match plan.run.isolation {
+        Isolation::Launch => plan.run.repeat,
+        Isolation::Session => 1,
+    };
+    RunBlock {
+        launches,
+        warmups: launches.saturating_mul(plan.run.warmup),
+        measured: plan.run.repeat,
+        isolation: plan.run.isolation.to_string(),
+    }
+}
+
+fn memory_block(model: &Model, workload: &Workload, roots: &Roots) -> MemoryBlock {
+    let estimate = prepare::estimate(model, workload);
+    MemoryBlock {
+        weights: estimate.weights,
+        repacked: estimate.repacked,
+        token_embedding: estimate.token_embedding,
+        kv_cache: estimate.kv_cache,
+        total: estimate.total(),
+        available: memory::probe(roots).available_bytes.value().copied(),
+    }
+}
+
+/// Estimates from a session of this plan in the store, or else from bytes and an assumed bandwidth.
+fn time_block(plan: &Plan, known: Option<(&Model, &Workload)>, global: &Global) -> Option<TimeBlock> {
+    let recorded = Store::open_existing(&global.store).ok().and_then(|store| recorded_time(plan, &store));
+    recorded.or_else(|| known.map(|(model, workload)| assumed_time(plan, model, workload)))
+}
+
+/// How far back to look for a session of the same plan.
+const LOOKED_AT: u32 = 200;
+
+fn recorded_time(plan: &Plan, store: &Store) -> Option<TimeBlock> {
+    let rows = store.list(&ListFilter { limit: Some(LOOKED_AT) }).ok()?;
+    let row = rows.iter().find(|row| row.plan_name == plan.name && row.status == SessionStatus::Completed)?;
+    let session = store.load(&row.id).ok()?;
+    let seconds = seconds_a_repetition(&session)? * f64::from(plan.run.repeat);
+    Some(TimeBlock { seconds, basis: format!("as session {} took", row.short_id) })
+}
+
+fn seconds_a_repetition(session: &Session) -> Option<f64> {
+    let ended_at = session.end?.ended_at;
+    Some(ended_at.duration_since(session.header.started_at).as_secs_f64() / f64::from(session.header.repeat))
+}
+
+/// A modest desktop reads memory at this rate (two channels of DDR4-3200 peak at 51 GB/s; a busy virtual machine gets a
+/// fifth of that). Only for a first guess; a recorded session replaces it.
+const ASSUMED_BYTES_PER_SECOND: f64 = 10e9;
+/// Prefill reads each weight once for many tokens and is bound by arithmetic instead: this many tokens for one read.
+const ASSUMED_PREFILL_TOKENS_PER_READ: f64 = 4.0;
+/// Loading reads the file and builds the tables.
+const ASSUMED_LOAD_BYTES_PER_SECOND: f64 = 1e9;
+
+#[expect(clippy::cast_precision_loss, reason = "a first guess")]
+fn assumed_time(plan: &Plan, model: &Model, workload: &Workload) -> TimeBlock {
+    let read = bytes_touched_per_token(&model.gguf) as f64 / ASSUMED_BYTES_PER_SECOND;
+    let prefill = workload.prompt.len() as f64 / ASSUMED_PREFILL_TOKENS_PER_READ;
+    let generation = read * (prefill + f64::from(workload.generate));
+    let run = run_block(plan);
+    let load = model.local.bytes as f64 / ASSUMED_LOAD_BYTES_PER_SECOND;
+    let seconds = f64::from(run.launches) * load + f64::from(run.warmups + run.measured) * generation;
+    TimeBlock {
+        seconds,
+        basis: "a guess from 10 GB/s of memory bandwidth; no session of this plan is stored yet".to_owned(),
+    }
+}
+
+fn tolerance_rows(plan: &Plan) -> Vec<ToleranceRow> {
+    let loosened = plan.loosened();
+    let row = |metric: &'static lab_core::metric::Metric| {
+        Some(ToleranceRow {
+            metric: metric.id(),
+            tolerance: plan.tolerance(metric)?.to_string(),
+            unofficial: loosened.iter().any(|own| std::ptr::eq(*own, metric)),
+        })
+    };
+    METRICS.iter().filter_map(row).collect()
+}

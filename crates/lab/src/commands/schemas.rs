@@ -1,0 +1,33 @@
+//! `lab schemas`: writes what `schemas/` holds.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::terminal::say;
+
+/// What `lab schemas` takes.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The folder to write to.
+    #[arg(long, value_name = "FOLDER", default_value = "schemas")]
+    output: PathBuf,
+}
+
+pub(crate) fn carry_out(arguments: &Arguments) -> Result<Exit> {
+    let folder = &arguments.output;
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make `{}`", folder.display()))
+        .map_err(Failure::usage)?;
+    for (name, text) in lab_formats::schemas::all() {
+        let path = folder.join(name);
+        std::fs::write(&path, text)
+            .with_context(|| format!("cannot write `{}`", path.display()))
+            .map_err(Failure::usage)?;
+        say(&format!("wrote {}", path.display()));
+    }
+    Ok(Exit::Pass)
+}

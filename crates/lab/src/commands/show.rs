@@ -1,0 +1,93 @@
+//! `lab show`: one session in full.
+
+use clap::Args;
+use lab_core::metric::{Measurement, Reading};
+use lab_core::record::Session;
+use lab_formats::{Recording, page, session_json, table};
+
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::store;
+use crate::terminal::{Format, print, say};
+
+const EXAMPLES: &str = "\
+Examples:
+  lab show @latest
+  lab show @latest --rederive      compute every metric again from the stored timelines";
+
+/// What `lab show` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The session: an id, a part of one that is unique, `@latest`, `@latest~1`, …
+    session: String,
+    /// Computes every metric again from the stored timelines and compares bit for bit.
+    #[arg(long)]
+    rederive: bool,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
+    let store = store::open(global)?;
+    let session = store::load(&store, &arguments.session)?;
+    let figures = lab_compare::summarize_session(&session);
+    let recording = Recording { session: &session, figures: &figures };
+    match arguments.format {
+        Format::Json => print(&session_json::to_text(recording))?,
+        Format::Table => {
+            let style = global.color.table_style();
+            let pages = [page::session(recording), page::repetitions(&session)];
+            let texts: Vec<String> = pages.iter().map(|page| table::render(page, style)).collect();
+            print(&texts.join("\n"))?;
+        }
+    }
+    if arguments.rederive { Ok(rederive(&session)) } else { Ok(Exit::Pass) }
+}
+
+/// Says how many published values the stored raw data gives again, bit for bit.
+fn rederive(session: &Session) -> Exit {
+    let n_prompt = session.header.workload.prompt.len();
+    let differences: Vec<String> = session
+        .completed()
+        .flat_map(|(recorded, completed)| {
+            let derived = completed.measurements(n_prompt);
+            let index = recorded.repetition.index;
+            differences(&recorded.measurements, &derived)
+                .into_iter()
+                .map(move |line| format!("repetition {index}, {line}"))
+        })
+        .collect();
+    for line in &differences {
+        say(line);
+    }
+    let n_values: usize = session.completed().map(|(recorded, _)| recorded.measurements.len()).sum();
+    let n_different = differences.len();
+    say(&format!("rederived {n_values} values from the stored timelines: {n_different} differ"));
+    if differences.is_empty() { Exit::Pass } else { Exit::NotReproduced }
+}
+
+/// Compares published measurements with those derived anew, either of which may lack some.
+fn differences(published: &[Measurement], derived: &[Measurement]) -> Vec<String> {
+    let mut metrics: Vec<&str> = published.iter().chain(derived).map(|own| own.metric.as_str()).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    let find = |side: &[Measurement], metric: &str| {
+        side.iter().find(|own| own.metric == metric).map(|own| own.reading.clone())
+    };
+    metrics
+        .into_iter()
+        .map(|metric| (metric, find(published, metric), find(derived, metric)))
+        .filter(|(_, ours, anew)| !same(ours.as_ref(), anew.as_ref()))
+        .map(|(metric, ours, anew)| format!("{metric}: published {ours:?}, derived {anew:?}"))
+        .collect()
+}
+
+fn same(left: Option<&Reading<f64>>, right: Option<&Reading<f64>>) -> bool {
+    match (left, right) {
+        (Some(Reading::Value(left)), Some(Reading::Value(right))) => left.to_bits() == right.to_bits(),
+        (left, right) => left.is_some() && left == right,
+    }
+}

@@ -1,0 +1,117 @@
+//! Starting engine processes for the runner: the right program, the permitted conditions, the same engine each time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lab_core::digest::Digest;
+use lab_core::engine::{Engine as _, EngineError, Hello};
+use lab_core::metric::Reading;
+use lab_core::plan::{EngineKind, RunSpec, Script};
+use lab_engine::process::{Process, Start};
+use lab_host::clock::Monotonic;
+use lab_host::{Roots, conditions, process};
+use lab_runner::Launched;
+
+use crate::backend::Backend;
+
+/// This program, as the kernel holds it open: a rebuild in mid-session changes the file under the path, never this.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+/// Starts the engine processes of one session.
+pub(crate) struct Launcher<'a> {
+    pub(crate) kind: &'a EngineKind,
+    pub(crate) backend: &'a Backend,
+    pub(crate) limits: &'a RunSpec,
+    pub(crate) roots: &'a Roots,
+    pub(crate) interrupted: Arc<AtomicBool>,
+}
+
+impl Launcher<'_> {
+    /// Starts an engine, lets it introduce itself, and ends it.
+    pub(crate) fn greet(&self) -> Result<Hello, EngineError> {
+        let mut process = self.start(0)?;
+        let hello = process.hello()?;
+        process.exit();
+        Ok(hello)
+    }
+
+    /// Returns the digest of the engine's program.
+    pub(crate) fn executable_digest(&self) -> std::io::Result<Digest> {
+        let program = match self.kind {
+            EngineKind::Candle | EngineKind::Scripted(_) => PathBuf::from(OWN_EXECUTABLE),
+            EngineKind::Command(words) => PathBuf::from(&words[0]),
+        };
+        Ok(Digest::of(&std::fs::read(program)?))
+    }
+
+    /// Starts a launch of the session, and makes sure that it is the engine that introduced itself before.
+    pub(crate) fn launch(&self, index: u32, expected: &Hello) -> Result<Launched<'static>, EngineError> {
+        let conditions = serde_json::to_value(conditions::probe(self.roots)).unwrap_or_default();
+        let mut process = self.start(index)?;
+        let hello = process.hello()?;
+        if hello != *expected {
+            let message = format!("`{}` is not the engine that the session began with", hello.name);
+            return Err(EngineError::Protocol { message });
+        }
+        let pid = process.pid();
+        self.check_affinity(pid)?;
+        let (reset_roots, peak_roots) = (self.roots.clone(), self.roots.clone());
+        Ok(Launched {
+            engine: Box::new(process),
+            reset_peak_memory: Box::new(move || {
+                process::reset_peak_memory(&reset_roots, pid).map_err(|error| error.to_string())
+            }),
+            peak_memory: Box::new(move || match process::peak_memory(&peak_roots, pid) {
+                Ok(bytes) => Reading::Value(bytes),
+                Err(error) => Reading::Unavailable(error.to_string()),
+            }),
+            conditions,
+        })
+    }
+
+    fn start(&self, index: u32) -> Result<Process<'static>, EngineError> {
+        let (program, arguments) = self.program(index);
+        let start = Start {
+            launcher: PathBuf::from(OWN_EXECUTABLE),
+            program,
+            arguments,
+            environment: self.backend.environment.clone(),
+            cores: self.backend.cores.clone(),
+            load_timeout: self.limits.load_timeout,
+            generate_timeout: self.limits.generate_timeout,
+            interrupted: self.interrupted.clone(),
+        };
+        Process::start(start, &Monotonic)
+    }
+
+    fn program(&self, index: u32) -> (PathBuf, Vec<String>) {
+        let own = |arguments: &[&str]| {
+            (PathBuf::from(OWN_EXECUTABLE), arguments.iter().map(|word| (*word).to_owned()).collect())
+        };
+        match self.kind {
+            EngineKind::Candle => own(&["engine", "candle"]),
+            EngineKind::Scripted(script) => {
+                own(&["engine", "scripted", "--script", &script_text(script), "--launch", &index.to_string()])
+            }
+            EngineKind::Command(words) => (PathBuf::from(&words[0]), words[1..].to_vec()),
+        }
+    }
+
+    /// Reads back from the kernel that the engine runs where it was told to.
+    fn check_affinity(&self, pid: u32) -> Result<(), EngineError> {
+        let actual = process::affinity(self.roots, pid).map_err(|error| start_failed(&error.to_string()))?;
+        if actual.iter().eq(self.backend.cores.iter().copied()) {
+            return Ok(());
+        }
+        Err(start_failed(&format!("it runs on cores {actual}, not on {:?}", self.backend.cores)))
+    }
+}
+
+fn start_failed(message: &str) -> EngineError {
+    EngineError::Start { message: message.to_owned() }
+}
+
+fn script_text(script: &Script) -> String {
+    serde_json::to_string(script).expect("a script serialises to JSON")
+}
