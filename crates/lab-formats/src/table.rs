@@ -1,7 +1,7 @@
 //! Pages for a terminal: aligned columns, no frames, colour only on request.
 
 use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as TableRow, Table, TableStyle,
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as TableRow, Table, TableStyle, Width,
 };
 
 use crate::page::{Alignment, Block, Grid, Page, Row, Text, Tone};
@@ -18,6 +18,8 @@ pub struct Style {
 const DEFAULT_WIDTH: u16 = 100;
 /// Columns between two cells. The table's own (empty) junction is one of them.
 const GUTTER: u16 = 2;
+/// Words up to this many columns are never broken: names of metrics have at most 22.
+const LONGEST_WORD: usize = 24;
 /// In front of the further lines of a sentence.
 const INDENT: &str = "  ";
 /// One rule under the titles and nothing else: figures are easier to compare without lines between them.
@@ -67,19 +69,30 @@ fn render_grid(grid: &Grid, style: Style) -> String {
     for row in &grid.rows {
         table.add_row(TableRow::from(row.cells.iter().map(|cell| plain(cell))));
     }
-    for (column, own) in table.column_iter_mut().zip(&grid.columns) {
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, GUTTER - 1));
-        match own.alignment {
-            Alignment::Left => column.set_cell_alignment(CellAlignment::Left),
-            Alignment::Right => {
-                column.set_cell_alignment(CellAlignment::Right);
-                // A number broken over two lines is no number; where room is short, words give way.
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
+        column.set_constraint(room(grid, index));
+        column.set_cell_alignment(match grid.columns[index].alignment {
+            Alignment::Left => CellAlignment::Left,
+            Alignment::Right => CellAlignment::Right,
+        });
     }
     let text: String = table.trim_fmt().lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if style.colour { paint_last_cells(&text, &grid.rows, style) } else { text }
+}
+
+/// Returns the room a column insists on, in a terminal that has too little: a number broken over two lines is no number,
+/// and words break at spaces, unless they are longer than any name of a metric.
+fn room(grid: &Grid, index: usize) -> ColumnConstraint {
+    let column = &grid.columns[index];
+    if column.alignment == Alignment::Right {
+        return ColumnConstraint::ContentWidth;
+    }
+    let cells = grid.rows.iter().map(|row| row.cells[index].as_str());
+    let words = cells.chain([column.title]).flat_map(str::split_whitespace);
+    let longest = words.map(|word| word.chars().count()).max().unwrap_or(0).min(LONGEST_WORD);
+    let longest = u16::try_from(longest).expect("the longest word is capped");
+    ColumnConstraint::LowerBoundary(Width::Fixed(longest + GUTTER - 1))
 }
 
 /// Paints the last cell of each row. A cell that had to be broken over lines stays as it is.
@@ -218,6 +231,25 @@ mod tests {
         rows[0].model = "evil\u{1b}[2J\nname".to_owned();
         let text = render(&page::sessions(&rows), Style { colour: false, width: Some(200) });
         assert!(text.contains("evil\\u{1b}[2J\\nname"), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_no_name_and_no_number() {
+        let narrow = render(&session_page(), Style { colour: false, width: Some(60) });
+        for whole in ["prefill_tokens_per_sec", "tokens/watt", "61.54", "unavailable", "official"] {
+            assert!(narrow.contains(whole), "{whole} is broken:\n{narrow}");
+        }
+        let sentence = narrow.lines().filter(|line| line.contains(": "));
+        assert!(sentence.into_iter().all(|line| line.chars().count() <= 60), "{narrow}");
+    }
+
+    #[test]
+    fn a_long_value_gives_way_to_the_width() {
+        let mut report = samples::refused_report();
+        let lab_core::report::Refusal::Fingerprint(difference) = &mut report.refusals[1] else { panic!() };
+        difference.baseline = Some("x".repeat(300).into());
+        let text = render(&page::report(&report), Style::default());
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 
     #[test]
