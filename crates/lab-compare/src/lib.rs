@@ -14,14 +14,11 @@ mod summarize;
 
 pub use summarize::{summarize, summarize_session};
 
-use lab_core::metric::{METRICS, Metric};
+use lab_core::metric::{METRICS, primary_first};
 use lab_core::record::{ContractCoverage, Session};
 use lab_core::report::{Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side};
 
 use crate::row::Row;
-
-/// The seed's primary measure of success; heads every table.
-const PRIMARY: &str = "tokens_per_watt";
 
 /// Judges a candidate session against a baseline by the contract's point rule: does it reproduce?
 ///
@@ -52,10 +49,7 @@ pub fn compare(baseline: &Session, candidate: &Session) -> Report {
 }
 
 fn judge_all(rule: Rule, baseline: &Session, candidate: &Session) -> Vec<Row> {
-    let is_primary = |metric: &&Metric| metric.contract.is_official() && metric.name == PRIMARY;
-    let primary = METRICS.iter().filter(is_primary);
-    let rest = METRICS.iter().filter(|metric| !is_primary(metric));
-    primary.chain(rest).map(|metric| row::judge(rule, metric, baseline, candidate)).collect()
+    primary_first().map(|metric| row::judge(rule, metric, baseline, candidate)).collect()
 }
 
 /// Folds the rows of sessions that may be compared. Adds a refusal when nothing at all was judged: a comparison without

@@ -1,5 +1,5 @@
 use lab_core::fixtures;
-use lab_core::metric::Reading;
+use lab_core::metric::{Metric, Reading};
 use lab_core::record::{Completed, Outcome, RepetitionKind, Validity};
 use lab_core::tolerance::Tolerance;
 use lab_core::workload::Sampling;

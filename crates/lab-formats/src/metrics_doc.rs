@@ -35,7 +35,9 @@ pub fn metrics_markdown() -> String {
     push_section(
         &mut text,
         Contract::LabV1,
-        "lab's own metrics. They are **not official**: no contract defines them and no contract comparison rests on them.",
+        "lab's own metrics. They are **not official**: no outside contract defines them, and they are judged only
+\
+         where a plan gives them a tolerance.",
     );
     text
 }

@@ -410,6 +410,17 @@ mod tests {
     }
 
     #[test]
+    fn failures_and_disturbances_are_recorded_beside_the_executions() {
+        let session = samples::disturbed_session();
+        let figures = samples::figures(&session);
+        let text = to_text(Recording { session: &session, figures: &figures });
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let shown = ["/session/status", "/session/unofficial", "/executions/1/validity", "/failures"];
+        let shown = shown.map(|path| document.pointer(path).unwrap());
+        insta::assert_snapshot!(crate::pretty(&shown));
+    }
+
+    #[test]
     fn an_execution_opens_with_the_founding_documents_object_key_for_key() {
         let session = samples::session();
         let figures = samples::figures(&session);

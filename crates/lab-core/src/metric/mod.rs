@@ -48,6 +48,15 @@ pub fn find(id: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == id || metric.id() == id)
 }
 
+/// The founding document's primary measure of success (its section 4.6).
+pub const PRIMARY: &str = "engine.v0.1/tokens_per_watt";
+
+/// Returns every metric in the order of tables for people: the primary measure of success first, then table order.
+pub fn primary_first() -> impl Iterator<Item = &'static Metric> {
+    let is_primary = |metric: &&Metric| metric.id() == PRIMARY;
+    METRICS.iter().filter(is_primary).chain(METRICS.iter().filter(move |metric| !is_primary(metric)))
+}
+
 /// Returns what outputs for people call a metric: the bare name of an official one, the full id of any other.
 pub fn short_name(id: &str) -> &str {
     match find(id) {

@@ -198,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn the_primary_measure_heads_the_order_and_nothing_is_lost() {
+        let order: Vec<String> = crate::metric::primary_first().map(Metric::id).collect();
+        assert_eq!(order[0], crate::metric::PRIMARY);
+        assert_eq!(order.len(), METRICS.len());
+        assert_eq!(order[1], "engine.v0.1/tokens_total");
+    }
+
+    #[test]
     fn ids_are_unique_and_found_by_name() {
         for metric in METRICS {
             assert!(std::ptr::eq(crate::metric::find(&metric.id()).unwrap(), metric));

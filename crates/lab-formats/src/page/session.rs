@@ -1,7 +1,7 @@
 //! One session: what it is, its figures, its repetitions.
 
 use lab_core::fingerprint::Fingerprint;
-use lab_core::metric::{Measurement, Reading, find};
+use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
 use lab_core::record::{LaunchStart, Outcome, RecordedRepetition, Session, Validity};
 use lab_core::summary::{MetricSummary, Summary};
 
@@ -14,8 +14,6 @@ use crate::quantity::{format_share, format_value};
 /// The metrics a table of repetitions shows.
 const REPETITION_METRICS: [&str; 5] =
     ["tokens_per_sec", "latency_p50_ms", "latency_p95_ms", "ttft_ms", "memory_peak_mb"];
-/// The seed's primary measure of success; heads every table of metrics.
-const PRIMARY: &str = "tokens_per_watt";
 
 /// Lays out a session: what it is, its figures, and what it lacks.
 pub fn session(recording: Recording<'_>) -> Page {
@@ -139,9 +137,8 @@ fn figures(figures: &[MetricSummary]) -> Grid {
         numbers("max"),
         words("official"),
     ];
-    let is_primary = |own: &&MetricSummary| own.metric.contract.is_official() && own.metric.name == PRIMARY;
-    let primary = figures.iter().filter(is_primary);
-    let rows = primary.chain(figures.iter().filter(|own| !is_primary(own))).map(figure).collect();
+    let of_metric = |metric: &Metric| figures.iter().find(|own| own.metric.id() == metric.id());
+    let rows = primary_first().filter_map(of_metric).map(figure).collect();
     Grid { columns, rows }
 }
 
