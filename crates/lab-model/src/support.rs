@@ -57,6 +57,14 @@ pub enum Unsupported {
         /// Number of experts.
         experts: u32,
     },
+    /// One part of a model that comes in several files.
+    #[error(
+        "the file is one of {parts} parts; join them first (llama.cpp's `llama-gguf-split --merge` does)"
+    )]
+    Split {
+        /// Number of files.
+        parts: u32,
+    },
     /// Tensors of a type candle does not load.
     #[error(
         "tensor `{tensor}` is {tensor_type}, which the built-in engine cannot load{}",
@@ -165,6 +173,12 @@ pub fn problems(gguf: &Gguf, positions: u64) -> Vec<Unsupported> {
         }
         Ok(_) => {}
         Err(error) => problems.push(error.into()),
+    }
+    let parts = gguf.metadata().value("split.count").and_then(Value::as_u32).unwrap_or(1);
+    if parts > 1 {
+        problems.push(Unsupported::Split { parts });
+        // The other parts have the tensors that this one seems to lack.
+        return problems;
     }
     match LlamaShape::read(gguf) {
         Ok(shape) => {
@@ -392,6 +406,15 @@ mod tests {
                 "heads have 64 elements of which 32 are rotated; the built-in engine supports only embedding / heads = 64 for both",
             ],
         );
+    }
+
+    #[test]
+    fn one_part_of_several_is_refused_as_such() {
+        let mut model = TinyLlama::new();
+        model.metadata.set("split.count", Value::U16(3));
+        model.tensors.truncate(4);
+        let join = "join them first (llama.cpp's `llama-gguf-split --merge` does)";
+        check(&model, 1, &[&format!("the file is one of 3 parts; {join}")]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! The ids are those of llama.cpp's server for a prompt given as text (`add_special` and `parse_special`, which is what its
 //! `/completion` does and what `/tokenize` does with `add_special`): BOS and EOS are added where the file asks for
 //! them, and special tokens that are written out in the text are recognised. Not supported are the per-model
-//! rules by which llama.cpp strips white space beside special tokens (Phi 3, Jina).
+//! rules by which llama.cpp strips white space beside special tokens (Phi 3, Jina), and its second thoughts about
+//! token types: which tokens are special is what the file says.
 
 mod bpe;
 mod error;

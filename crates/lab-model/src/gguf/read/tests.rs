@@ -73,6 +73,12 @@ fn what_the_writer_wrote_is_read_back() {
 }
 
 #[test]
+fn version_2_has_the_same_layout() {
+    let gguf = read_bytes(&replaced_after(b"GGUF", &[2])).unwrap();
+    assert_eq!((gguf.version(), gguf.tensors().len()), (2, 2));
+}
+
+#[test]
 fn an_accessor_says_what_it_found_instead() {
     let gguf = read_bytes(&sample()).unwrap();
     let error = gguf.str("llama.block_count").unwrap_err();
