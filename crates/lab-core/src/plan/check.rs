@@ -151,6 +151,11 @@ fn check_source(source: Spanned<raw::Source>) -> Result<ModelSource, PlanError> 
             member: Some(member),
             synthetic: None,
         } => check_wheel(requirement, member, span),
+        raw::Source { path: None, url: None, wheel: None, member: None, synthetic: Some(shape) }
+            if shape.seed > GREATEST_SEED =>
+        {
+            Err(complaint(span, format!("seed {} is above 2^53 = {GREATEST_SEED}", shape.seed), None))
+        }
         raw::Source { path: None, url: None, wheel: None, member: None, synthetic: Some(shape) } => {
             Ok(ModelSource::Synthetic(shape))
         }
@@ -191,11 +196,12 @@ fn check_wheel(requirement: String, member: String, span: Range<usize>) -> Resul
 
 fn check_workload(workload: raw::Workload, complaints: &mut Complaints) -> Option<WorkloadSpec> {
     let raw::Workload { prompt, generate, seed, temperature, stop } = workload;
-    let prompt = complaints.keep(check_prompt(prompt, seed));
+    let seed = seed.map_or(Some(0), |seed| complaints.keep(check_seed(&seed)));
+    let prompt = complaints.keep(check_prompt(prompt, seed.unwrap_or_default()));
     let generate = complaints.keep(at_least_one(&generate, "generate"));
     let sampling = match temperature {
         None => Some(Sampling::Greedy),
-        Some(temperature) => complaints.keep(check_temperature(&temperature, seed)),
+        Some(temperature) => complaints.keep(check_temperature(&temperature, seed.unwrap_or_default())),
     };
     Some(WorkloadSpec {
         prompt: prompt?,
@@ -203,6 +209,16 @@ fn check_workload(workload: raw::Workload, complaints: &mut Complaints) -> Optio
         sampling: sampling?,
         stop: stop.unwrap_or(Stop::Length),
     })
+}
+
+/// Canonical JSON (RFC 8785) writes numbers as doubles: beyond 2⁵³ two seeds could share a fingerprint.
+const GREATEST_SEED: u64 = 1 << 53;
+
+fn check_seed(seed: &Spanned<u64>) -> Result<u64, PlanError> {
+    match *seed.get_ref() {
+        exact if exact <= GREATEST_SEED => Ok(exact),
+        other => Err(complaint(seed.span(), format!("seed {other} is above 2^53 = {GREATEST_SEED}"), None)),
+    }
 }
 
 fn check_prompt(prompt: Spanned<raw::Prompt>, seed: u64) -> Result<PromptSpec, PlanError> {

@@ -98,7 +98,8 @@ pub(super) struct Workload {
     pub(super) generate: Spanned<u32>,
     /// Seed of a random prompt and of the sampling. 0 when absent.
     #[serde(default)]
-    pub(super) seed: u64,
+    #[schemars(with = "Option<u64>", range(max = 9_007_199_254_740_992_u64))]
+    pub(super) seed: Option<Spanned<u64>>,
     /// 0 (the default) takes the likeliest token; above 0 draws.
     #[serde(default)]
     #[schemars(with = "Option<f64>", range(min = 0.0))]

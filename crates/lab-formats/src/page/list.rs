@@ -6,8 +6,8 @@ use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
 use crate::list_json::ListRow;
 use crate::quantity::format_quantity;
 
-/// Digits of a fingerprint that a list shows.
-const FINGERPRINT_DIGITS: usize = 12;
+/// Digits of a fingerprint that a list shows: enough to see at a glance which sessions share one.
+const FINGERPRINT_DIGITS: usize = 8;
 /// `2026-01-02T03:04`: RFC 3339 up to minutes.
 const MINUTES_DIGITS: usize = 16;
 
@@ -18,7 +18,7 @@ pub fn sessions(rows: &[ListRow]) -> Page {
     }
     let columns = vec![
         words("session"),
-        words("started (UTC)"),
+        words("started UTC"),
         words("plan"),
         words("model"),
         numbers("n"),

@@ -92,7 +92,7 @@ pub fn obtain(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<LocalModel, SourceError> {
     let source = match &spec.source {
-        ModelSource::Path(path) => own_file(cache, spec, &plan_folder.join(path), progress)?,
+        ModelSource::Path(path) => own_file(cache, spec, &plan_folder.join(from_home(path)), progress)?,
         _ => fetched(cache, spec, progress)?,
     };
     match spec.requantize {
@@ -110,7 +110,7 @@ pub fn obtain(
 /// be requantised is no GGUF file.
 pub fn status(cache: &Cache, spec: &ModelSpec, plan_folder: &Path) -> Result<ModelStatus, SourceError> {
     let source = match &spec.source {
-        ModelSource::Path(path) => own_file_status(cache, &plan_folder.join(path))?,
+        ModelSource::Path(path) => own_file_status(cache, &plan_folder.join(from_home(path)))?,
         _ => fetched_status(cache, spec)?,
     };
     let ModelStatus::Cached(source) = source else {
@@ -152,6 +152,14 @@ fn own_file(
     let Written { bytes, sha256 } = cache.digest_of(&path, progress)?;
     expect_digest(&format!("`{}`", path.display()), sha256, spec.sha256)?;
     Ok(LocalModel { path, sha256, bytes, source_sha256: sha256 })
+}
+
+/// Writes out the `~` at the beginning of a path, as a shell would have done.
+fn from_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
 }
 
 fn own_file_status(cache: &Cache, path: &Path) -> Result<ModelStatus, SourceError> {

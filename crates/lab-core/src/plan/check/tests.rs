@@ -166,4 +166,10 @@ fn numbers_that_cannot_be_meant_are_refused() {
         assert_eq!(complaints("[workload]", &format!("[engine]\ncores = {cores}\n[workload]")).len(), 1);
     }
     assert_eq!(complaints("version = 1", "version = 2").len(), 1);
+    assert!(complaints("generate = 4", "generate = 4\nseed = 9007199254740992").is_empty());
+    check_complaint(
+        "generate = 4",
+        "generate = 4\nseed = 9007199254740993",
+        "seed 9007199254740993 is above 2^53 = 9007199254740992 @ 9007199254740993",
+    );
 }
