@@ -1,0 +1,48 @@
+# Tasks of this repository. `just` lists them.
+
+# The recipes are plain cargo: `just` saves typing and is needed for nothing.
+
+# Lists the tasks.
+default:
+    @just --list --unsorted
+
+# Builds the release binary, built-in engine included.
+build:
+    cargo build --release
+
+# Runs the main job on a model that is written here, without a download.
+run-quickstart *ARGUMENTS="--repeat 5":
+    cargo run --release -- run plans/quickstart.toml {{ ARGUMENTS }}
+
+# Passes all tests, as CI does.
+test:
+    cargo test --release --workspace
+
+# Passes the tests of everything but the built-in engine, without compiling candle.
+test-fast:
+    cargo test --workspace --exclude lab-candle --no-default-features
+
+# Checks formatting and lints, warnings denied.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Writes the JSON Schemas of every format to schemas/.
+schemas:
+    cargo run --quiet --no-default-features -- schemas --output schemas
+
+# Writes docs/metrics.md from the metric table.
+metrics-doc:
+    cargo run --quiet --no-default-features -- metrics > docs/metrics.md.new
+    mv docs/metrics.md.new docs/metrics.md
+
+# Asks the pinned llama.cpp for the token goldens again and compares.
+oracle +MODELS:
+    ci/oracle/check.sh {{ MODELS }}
+
+# Checks licences, banned crates and sources of dependencies.
+deny:
+    cargo deny --locked check licenses bans sources
+
+# Runs everything that must pass before a change is merged.
+ci: lint test deny
