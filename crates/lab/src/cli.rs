@@ -1,14 +1,12 @@
 //! The command line.
 
-use std::path::PathBuf;
-
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{
     compare, completions, doctor, engine, export, launch_engine, list, man, metrics, plan, run, schemas,
     show, verify,
 };
-use crate::terminal::Colour;
+use crate::global::Global;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,20 +30,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Global {
-    /// The store of sessions.
-    #[arg(long, global = true, env = "LAB_STORE", value_name = "PATH", default_value = "results/lab.sqlite")]
-    pub(crate) store: PathBuf,
-    /// Where models are kept [default: `lab` in the user's cache folder].
-    #[arg(long, global = true, env = "LAB_CACHE", value_name = "FOLDER")]
-    pub(crate) cache: Option<PathBuf>,
-    /// When to colour.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub(crate) color: Colour,
 }
 
 /// What to do.

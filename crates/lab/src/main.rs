@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod exit;
 mod failure;
+mod global;
 mod identity;
 mod launch;
 mod plan_file;

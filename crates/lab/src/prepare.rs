@@ -14,9 +14,9 @@ use lab_model::source::{Cache, LocalModel, SourceError, obtain};
 use lab_model::support;
 use lab_model::tokenizer::Tokenizer;
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::global::Global;
 use crate::progress::ByteBar;
 
 /// A model on this machine and what is known of it.

@@ -5,9 +5,9 @@ use std::path::Path;
 use lab_core::record::Session;
 use lab_store::{ResolveError, Store, StoreError};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::global::Global;
 use crate::terminal::say;
 
 /// Opens the store for recording; makes it when there is none.

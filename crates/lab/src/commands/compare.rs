@@ -4,9 +4,9 @@ use clap::Args;
 use lab_core::report::Conclusion;
 use lab_formats::{page, report_json, table};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::store;
 use crate::terminal::{Format, print};
 

@@ -7,9 +7,9 @@ use lab_host::cpu::{self, Cpu};
 use lab_host::doctor::{Capability, Status};
 use lab_host::{Reading, Roots, machine, memory};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::terminal::{Format, print};
 
 /// What `lab doctor` takes.

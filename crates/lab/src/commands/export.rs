@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use lab_formats::table::Style;
 use lab_formats::{Recording, csv, markdown, page, session_json, table};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::global::Global;
 use crate::store;
 use crate::terminal::{print, say};
 

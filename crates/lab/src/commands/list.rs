@@ -5,9 +5,9 @@ use lab_formats::list_json::{self, ListRow};
 use lab_formats::{page, table};
 use lab_store::{ListFilter, SessionRow};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::store;
 use crate::terminal::{Format, print};
 

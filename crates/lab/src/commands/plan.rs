@@ -20,9 +20,9 @@ use lab_model::source::{ModelStatus, status};
 use lab_store::{ListFilter, Store};
 
 use crate::backend::{self, Backend};
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::plan_file;
 use crate::prepare::{self, Model};
 use crate::terminal::{Format, print};

@@ -23,9 +23,9 @@ use lab_runner::{Event, Order};
 use lab_store::{Store, StoreError};
 
 use crate::backend::{self, Backend};
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::global::Global;
 use crate::launch::Launcher;
 use crate::prepare::{self, Model};
 use crate::progress::RunLine;

@@ -5,9 +5,9 @@ use lab_core::metric::{Measurement, Reading};
 use lab_core::record::Session;
 use lab_formats::{Recording, page, session_json, table};
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::store;
 use crate::terminal::{Format, print, say};
 

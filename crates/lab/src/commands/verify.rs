@@ -4,9 +4,9 @@ use clap::Args;
 use lab_core::digest::Digest;
 use lab_store::Store;
 
-use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::global::Global;
 use crate::terminal::{print, say};
 
 const EXAMPLES: &str = "\

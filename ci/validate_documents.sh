@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Validates every document that lab prints, and every plan, against the schemas in schemas/ with an independent
+# validator (PyPI check-jsonschema). Usage: ci/validate_documents.sh LAB
+set -euo pipefail
+cd "$(dirname "$0")/.."
+lab=$(realpath "$1")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+export LAB_STORE="$folder/lab.sqlite"
+
+check-jsonschema --check-metaschema schemas/*.json
+check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.toml
+
+"$lab" run plans/quickstart.toml --repeat 2 --format json >"$folder/run.json" 2>"$folder/talk"
+"$lab" run plans/quickstart.toml --repeat 2 >"$folder/table" 2>"$folder/talk"
+"$lab" show @latest --format json >"$folder/show.json"
+"$lab" export @latest --format json >"$folder/export.json"
+"$lab" list --format json >"$folder/list.json"
+"$lab" doctor --format json >"$folder/doctor.json"
+"$lab" plan check plans/quickstart.toml --format json >"$folder/plan-check.json"
+# Two sessions on a busy machine may well part by more than the tolerance: any judgement will do, a failure will not.
+"$lab" compare @latest~1 @latest --format json >"$folder/report.json" || [ $? -eq 1 ]
+
+check-jsonschema --schemafile schemas/session.v1.json "$folder"/{run,show,export}.json
+check-jsonschema --schemafile schemas/list.v1.json "$folder/list.json"
+check-jsonschema --schemafile schemas/doctor.v1.json "$folder/doctor.json"
+check-jsonschema --schemafile schemas/plan-check.v1.json "$folder/plan-check.json"
+check-jsonschema --schemafile schemas/report.v1.json "$folder/report.json"
