@@ -32,14 +32,14 @@ fn facts(document: &PlanCheckDocument) -> Vec<(String, Text)> {
         fact(
             "engine",
             format!(
-                "{} on {}, {} threads, cores {}",
+                "{} on {}, threads: {}, cores: {}",
                 engine.name, engine.backend, engine.threads, engine.cores
             ),
         ),
         fact(
             "runs",
             format!(
-                "{} launches, {} warm-ups, {} measured repetitions (isolation: {})",
+                "launches: {}, warm-ups: {}, measured repetitions: {} (isolation: {})",
                 run.launches, run.warmups, run.measured, run.isolation
             ),
         ),

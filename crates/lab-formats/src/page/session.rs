@@ -62,15 +62,29 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
     vec![
         fact("model", header.model_name.clone()),
         fact("plan", header.plan_name.clone()),
-        fact("backend", format!("{}, {} threads", identity(backend, "kind"), identity(backend, "threads"))),
+        fact("workload", workload(session)),
+        fact("backend", format!("{}, threads: {}", identity(backend, "kind"), identity(backend, "threads"))),
         fact("quantization", identity(&fingerprint.model, "quantization")),
         fact("engine", engine(fingerprint)),
         fact("hardware", hardware(fingerprint)),
         fact("fingerprint", session.fingerprint_digest().short()),
-        fact("started", header.started_at.to_string()),
+        fact("started", format!("{:.0}", header.started_at)),
         ("status".to_owned(), Text::toned(status, status_tone(session.status()))),
         ("validity".to_owned(), validity(session)),
     ]
+}
+
+/// Says what a repetition does, and how many gaps its latency percentiles stand on.
+fn workload(session: &Session) -> String {
+    let workload = &session.header.workload;
+    let gaps: Vec<usize> =
+        session.completed().map(|(_, completed)| completed.timeline.n_tokens() - 1).collect();
+    let percentiles = match (gaps.iter().min(), gaps.iter().max()) {
+        (Some(least), Some(most)) if least == most => format!("; percentiles over {least} token gaps each"),
+        (Some(least), Some(most)) => format!("; percentiles over {least} to {most} token gaps each"),
+        _ => String::new(),
+    };
+    format!("{} prompt tokens, {} to generate{percentiles}", workload.prompt.len(), workload.generate)
 }
 
 fn engine(fingerprint: &Fingerprint) -> String {
@@ -82,7 +96,7 @@ fn engine(fingerprint: &Fingerprint) -> String {
 fn hardware(fingerprint: &Fingerprint) -> String {
     let identity = |field| crate::identity_text(&fingerprint.hardware, field).unwrap_or_default();
     format!(
-        "{}, {} cores, {} threads, {} GiB",
+        "{}, cores: {}, threads: {}, {} GiB",
         identity("cpu_model"),
         identity("cores"),
         identity("threads"),
