@@ -68,3 +68,70 @@ fn spoken(error: EngineError) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use lab_core::plan::Script;
+
+    use super::*;
+    use crate::scripted::Scripted;
+
+    /// A clock that only moves when somebody waits.
+    struct Virtual(Cell<u64>);
+
+    impl Clock for Virtual {
+        fn now_ns(&self) -> u64 {
+            self.0.get()
+        }
+
+        fn wait_until_ns(&self, deadline_ns: u64) {
+            self.0.set(self.0.get().max(deadline_ns));
+        }
+    }
+
+    /// Sends lines to the scripted engine and returns its answers, one a line.
+    fn converse(requests: &str) -> Vec<String> {
+        let clock = Virtual(Cell::new(1_000));
+        let script = Script { prefill_us: 3, token_us: 2, ..Script::default() };
+        let mut engine = Scripted::new(script, 0, &clock, Box::new(io::sink()));
+        let mut answers = Vec::new();
+        serve(&mut engine, &clock, &mut requests.as_bytes(), &mut answers).unwrap();
+        String::from_utf8(answers).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_conversation_ends_with_exit() {
+        let answers = converse(
+            r#"{"request":"begin","prompt":[1],"sampling":{"method":"greedy"},"stop":"length"}
+{"request":"step","n":2}
+{"request":"finish"}
+{"request":"exit"}
+{"request":"finish"}
+"#,
+        );
+        let expected = [
+            r#"{"answer":"tokens","request_ns":1000,"ids":[1],"stamps_ns":[4000],"margins":[1.0],"ended":false}"#,
+            r#"{"answer":"tokens","request_ns":4000,"ids":[7920,15839],"stamps_ns":[6000,8000],"margins":[1.0,1.0],"ended":false}"#,
+            r#"{"answer":"finished"}"#,
+            r#"{"answer":"bye"}"#,
+        ];
+        assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn what_is_no_request_is_answered_with_an_error_and_the_conversation_goes_on() {
+        let answers = converse("sing\n{\"request\":\"dance\"}\n{\"request\":\"finish\"}\n");
+        assert!(answers[0].starts_with(r#"{"answer":"error","message":"no request: "#), "{answers:?}");
+        assert!(answers[1].contains("unknown variant `dance`"), "{answers:?}");
+        assert_eq!(answers[2], r#"{"answer":"error","message":"no generation was begun"}"#);
+    }
+
+    #[test]
+    fn another_protocol_version_is_refused_by_name() {
+        let answers = converse("{\"request\":\"hello\",\"protocol\":2}\n");
+        let message = r#"{"answer":"error","message":"this engine speaks protocol version 1, not 2"}"#;
+        assert_eq!(answers, [message]);
+    }
+}
