@@ -44,5 +44,6 @@ oracle +MODELS:
 deny:
     cargo deny --locked check licenses bans sources
 
-# Runs everything that must pass before a change is merged.
-ci: lint test deny
+# Runs everything that must hold, as CI does; installs Python wheels into a temporary environment.
+ci:
+    .ci/run
