@@ -46,7 +46,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of the engine's log goes into an error.
 const LOG_TAIL_BYTES: u64 = 2_000;
 
-/// A running engine process. Dropping it ends the process.
+/// A running engine process. Dropping it ends the process: with a farewell, or else by force.
 pub struct Process<'a> {
     start: Start,
     clock: &'a dyn Clock,
@@ -191,17 +191,14 @@ impl<'a> Process<'a> {
         }
         format!("; its log ends: {}", String::from_utf8_lossy(&tail).trim())
     }
-
-    /// Says goodbye and waits for the process to end by itself; ends it if it does not.
-    pub fn exit(mut self) {
-        if self.ask(&Request::Exit, GREETING_TIMEOUT).is_ok() {
-            self.wait_briefly();
-        }
-    }
 }
 
 impl Drop for Process<'_> {
+    /// Says goodbye, gives the process a second to end by itself, and ends it if it does not.
     fn drop(&mut self) {
+        // A process that is gone cannot hear it.
+        drop(write_frame(&mut self.requests, &Request::Exit));
+        self.wait_briefly();
         self.end();
     }
 }

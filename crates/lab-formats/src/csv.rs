@@ -6,7 +6,7 @@ use lab_core::metric::{Measurement, Reading, find};
 use lab_core::record::{Completed, RecordedRepetition, Session, Validity};
 
 /// The columns, in order.
-pub const COLUMNS: [&str; 15] = [
+pub const COLUMNS: [&str; 16] = [
     "session",
     "started_at",
     "plan",
@@ -22,17 +22,19 @@ pub const COLUMNS: [&str; 15] = [
     "unit",
     "value",
     "unavailable",
+    "unofficial",
 ];
 
 /// Returns the samples of some sessions under one header line. Values are the shortest decimals that read back as the
 /// same number; where there is none, `value` is empty and `unavailable` says why.
+/// `unofficial` names the metrics whose tolerance the plan loosened.
 pub fn to_text<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     rows.extend(sessions.into_iter().flat_map(session_rows));
     write(&rows)
 }
 
-fn session_rows(session: &Session) -> Vec<[String; 15]> {
+fn session_rows(session: &Session) -> Vec<[String; 16]> {
     let repetitions = session.completed();
     repetitions.flat_map(|(recorded, completed)| repetition_rows(session, recorded, completed)).collect()
 }
@@ -41,9 +43,11 @@ fn repetition_rows(
     session: &Session,
     recorded: &RecordedRepetition,
     completed: &Completed,
-) -> Vec<[String; 15]> {
+) -> Vec<[String; 16]> {
     let header = &session.header;
     let [backend, quantization, engine_version] = identity(&header.fingerprint);
+    let loosened: Vec<&str> = header.loosened().into_iter().map(|(metric, ..)| metric.name).collect();
+    let unofficial = loosened.join(" ");
     let row = |measurement: &Measurement| {
         let [metric, contract, unit] = names(&measurement.metric);
         let (value, unavailable) = match &measurement.reading {
@@ -66,6 +70,7 @@ fn repetition_rows(
             unit,
             value,
             unavailable,
+            unofficial.clone(),
         ]
     };
     recorded.measurements.iter().map(row).collect()

@@ -21,7 +21,7 @@ over a session (mean, standard deviation with divisor n−1, median) always carr
 
 Ids carry their contract, as in `engine.v0.1/tokens_per_sec`; different ids never compare. MB is 10^6 bytes. A tolerance
 is the greatest change of means that counts as reproduced; a plan may tighten it, and one that loosens it is marked
-`unofficial` in every output. Metrics without a tolerance are shown and not judged, unless the plan gives them one.
+`unofficial` in every output of a session or a comparison. Metrics without a tolerance are shown and not judged, unless the plan gives them one.
 ";
 
 /// Returns the document: an introduction, then one section a contract.

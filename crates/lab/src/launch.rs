@@ -31,16 +31,14 @@ impl Launcher<'_> {
     /// Starts an engine, lets it introduce itself, and ends it.
     pub(crate) fn greet(&self) -> Result<Hello, EngineError> {
         let mut process = self.start(0)?;
-        let hello = process.hello()?;
-        process.exit();
-        Ok(hello)
+        process.hello()
     }
 
     /// Returns the digest of the engine's program.
     pub(crate) fn executable_digest(&self) -> std::io::Result<Digest> {
         let program = match self.kind {
             EngineKind::Candle | EngineKind::Scripted(_) => PathBuf::from(OWN_EXECUTABLE),
-            EngineKind::Command(words) => PathBuf::from(&words[0]),
+            EngineKind::Command(words) => on_path(&words[0]),
         };
         Ok(Digest::of(&std::fs::read(program)?))
     }
@@ -50,7 +48,9 @@ impl Launcher<'_> {
         let conditions = serde_json::to_value(conditions::probe(self.roots)).unwrap_or_default();
         let mut process = self.start(index)?;
         let hello = process.hello()?;
-        if hello != *expected {
+        // Measured anew at every start, the resolution of the clock may differ by a reading.
+        let clock_resolution_ns = expected.clock_resolution_ns;
+        if (Hello { clock_resolution_ns, ..hello.clone() }) != *expected {
             let message = format!("`{}` is not the engine that the session began with", hello.name);
             return Err(EngineError::Protocol { message });
         }
@@ -94,7 +94,7 @@ impl Launcher<'_> {
             EngineKind::Scripted(script) => {
                 own(&["engine", "scripted", "--script", &script_text(script), "--launch", &index.to_string()])
             }
-            EngineKind::Command(words) => (PathBuf::from(&words[0]), words[1..].to_vec()),
+            EngineKind::Command(words) => (on_path(&words[0]), words[1..].to_vec()),
         }
     }
 
@@ -106,6 +106,16 @@ impl Launcher<'_> {
         }
         Err(start_failed(&format!("it runs on cores {actual}, not on {:?}", self.backend.cores)))
     }
+}
+
+/// Finds a program as a shell would: a bare name in the folders of `PATH`, anything else as it stands. The engine's own
+/// environment has no `PATH`, so the search is the harness's.
+fn on_path(program: &str) -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        || std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let named = PathBuf::from(program);
+    if program.contains('/') { named } else { found().unwrap_or(named) }
 }
 
 fn start_failed(message: &str) -> EngineError {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lab_core::record::Session;
-use lab_store::{ResolveError, Store, StoreError};
+use lab_store::{Mode, ResolveError, Store, StoreError};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -12,13 +12,17 @@ use crate::terminal::say;
 
 /// Opens the store for recording; makes it when there is none.
 pub(crate) fn open_for_recording(path: &Path) -> Result<Store> {
-    Ok(Store::open(path)?)
+    let store = Store::open(path)?;
+    match store.mode() {
+        Mode::ReadWrite => Ok(store),
+        Mode::ReadOnly { reason } => Err(StoreError::ReadOnly { path: path.to_owned(), reason }.into()),
+    }
 }
 
 /// Opens the store for reading. One that a newer lab wrote is read with a word about it.
 pub(crate) fn open(global: &Global) -> Result<Store> {
     let store = Store::open_existing(&global.store)?;
-    if let lab_store::Mode::ReadOnly { reason } = store.mode() {
+    if let Mode::ReadOnly { reason } = store.mode() {
         say(&format!("note: the store {reason}"));
     }
     Ok(store)

@@ -11,7 +11,7 @@ use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
 use lab_core::clock::Clock as _;
 use lab_core::engine::{EngineError, Hello, LoadRequest};
-use lab_core::fingerprint::Fingerprint;
+use lab_core::fingerprint::{BackendPart, Fingerprint};
 use lab_core::plan::Plan;
 use lab_core::record::{
     LaunchStart, Outcome, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
@@ -138,7 +138,7 @@ fn header(
         fingerprint: Fingerprint {
             model: model_part.record(),
             plan: identity::plan_part(plan, workload, repeat).record(),
-            backend: backend.part.record(),
+            backend: BackendPart { device: hello.device.clone(), ..backend.part.clone() }.record(),
             hardware: identity::hardware_part(launcher.roots, host).record(),
             engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),
         },
