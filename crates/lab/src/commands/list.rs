@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::global::Global;
 use crate::store;
-use crate::terminal::{Format, print};
+use crate::terminal::{Format, print, say};
 
 /// What `lab list` takes.
 #[derive(Debug, Args)]
@@ -25,7 +25,13 @@ pub(crate) struct Arguments {
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let store = store::open(global)?;
-    let rows = store.list(&ListFilter { limit: Some(arguments.limit) })?;
+    // One more than is shown tells whether there are more.
+    let mut rows = store.list(&ListFilter { limit: Some(arguments.limit.saturating_add(1)) })?;
+    let shown = arguments.limit as usize;
+    if rows.len() > shown {
+        rows.truncate(shown);
+        say(&format!("the {shown} newest sessions; `--limit N` shows more"));
+    }
     let rows: Vec<ListRow> = rows.into_iter().map(row).collect();
     match arguments.format {
         Format::Json => print(&list_json::to_text(&rows))?,
