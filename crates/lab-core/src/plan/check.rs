@@ -274,8 +274,9 @@ fn check_engine_kind(
     command: Option<Spanned<Vec<String>>>,
     script: Option<Spanned<super::Script>>,
 ) -> Result<EngineKind, PlanError> {
-    let scripted = name.as_ref().is_some_and(|name| name.get_ref() == "scripted");
-    if let Some(script) = script.as_ref().filter(|_| !scripted) {
+    // A name that is not known at all is the greater mistake.
+    let takes_none = name.as_ref().is_none_or(|name| name.get_ref() == "candle");
+    if let Some(script) = script.as_ref().filter(|_| takes_none) {
         return Err(complaint(script.span(), "only the `scripted` engine takes a `script`", None));
     }
     match (name, command) {
