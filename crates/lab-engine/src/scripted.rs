@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
@@ -55,6 +56,12 @@ impl<'a> Scripted<'a> {
         stretch_by(nanos, self.script.cold_factor)
     }
 
+    /// Returns what the world outside the script adds to every token, in microseconds.
+    fn slowdown_us(&self) -> u64 {
+        let length = |path: &PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+        self.script.slowdown_file.as_ref().map_or(0, length)
+    }
+
     fn strike(&mut self) -> Result<(), EngineError> {
         match self.fault {
             Some(Fault::GenerateFails) => Err(failed("the script says so")),
@@ -89,7 +96,8 @@ impl<'a> Scripted<'a> {
         let generation = self.generation.as_mut().ok_or_else(no_generation)?;
         let id = (generation.prompt_sum + 7_919 * generation.n_generated) % u64::from(VOCABULARY);
         generation.n_generated += 1;
-        generation.last_ns = now_ns;
+        // The schedule counts from the plan and not from when this process woke up: delays do not add up.
+        generation.last_ns = deadline_ns;
         let elapsed_ns = now_ns.saturating_sub(generation.request_ns);
         let told_ns = match self.fault {
             Some(Fault::LyingClock) => generation.request_ns + elapsed_ns / 3 * 2,
@@ -109,8 +117,9 @@ impl<'a> Scripted<'a> {
             ended: false,
         };
         for _ in 0..n {
-            let generation = self.generation.as_ref().ok_or_else(no_generation)?;
-            let (id, stamp_ns) = self.next(generation.last_ns + generation.token_ns)?;
+            let Generation { last_ns, token_ns, .. } = self.generation.as_ref().ok_or_else(no_generation)?;
+            // A step asked for after a pause begins when it is asked for.
+            let (id, stamp_ns) = self.next(request_ns.max(*last_ns).saturating_add(*token_ns))?;
             tokens.ids.push(id);
             tokens.stamps_ns.push(stamp_ns);
             tokens.margins.get_or_insert_default().push(1.0);
@@ -139,19 +148,21 @@ impl Engine for Scripted<'_> {
             _ => {}
         }
         let request_ns = self.clock.now_ns();
-        self.clock.wait_until_ns(request_ns + self.script.load_us.saturating_mul(NANOS_PER_MICROSECOND));
+        let load_ns = self.script.load_us.saturating_mul(NANOS_PER_MICROSECOND);
+        self.clock.wait_until_ns(request_ns.saturating_add(load_ns));
         Ok(Loaded { request_ns, ready_ns: self.clock.now_ns(), vocabulary: VOCABULARY })
     }
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
         self.n_begun += 1;
         let prefill_ns = self.stretch(self.script.prefill_us);
-        let token_ns = self.stretch(self.script.token_us);
+        let token_us = self.script.token_us.saturating_add(self.slowdown_us());
+        let token_ns = self.stretch(token_us);
         let prompt_sum = request.prompt.iter().map(|id| u64::from(*id)).sum();
         self.generation =
             Some(Generation { prompt_sum, n_generated: 0, last_ns: request_ns, request_ns, token_ns });
         self.strike()?;
-        let (id, stamp_ns) = self.next(request_ns + prefill_ns)?;
+        let (id, stamp_ns) = self.next(request_ns.saturating_add(prefill_ns))?;
         Ok(Tokens {
             request_ns,
             ids: vec![id],
@@ -246,6 +257,24 @@ mod tests {
         assert!(generate(script.clone(), 2, 1).is_ok());
         let everywhere = Script { fault_launch: None, ..script };
         assert_eq!(generate(everywhere, 2, 1), Err(failed("the script says so")));
+    }
+
+    #[test]
+    fn a_latency_beyond_all_clocks_saturates() {
+        let script = Script { prefill_us: u64::MAX, token_us: u64::MAX, ..Script::default() };
+        let tokens = generate(script, 3, 1).unwrap();
+        assert_eq!(tokens.stamps_ns, [u64::MAX; 3]);
+    }
+
+    #[test]
+    fn each_byte_of_the_slowdown_file_delays_each_token_by_a_microsecond() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(5).unwrap();
+        let slowdown_file = Some(file.path().to_owned());
+        let script = Script { prefill_us: 3, token_us: 2, slowdown_file, ..Script::default() };
+        assert_eq!(generate(script.clone(), 3, 1).unwrap().stamps_ns, [4_000, 11_000, 18_000]);
+        drop(file);
+        assert_eq!(generate(script, 3, 1).unwrap().stamps_ns, [4_000, 6_000, 8_000]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod error;
 mod raw;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::Schema;
@@ -77,6 +78,9 @@ pub struct Script {
     pub cold_factor: f64,
     /// Version it reports.
     pub version: String,
+    /// A file whose length is no part of the engine's identity: each byte adds a microsecond to the time from one token to
+    /// the next. Absent adds nothing. Stands for a machine that slows down between two sessions.
+    pub slowdown_file: Option<PathBuf>,
     /// What goes wrong, if anything.
     pub fault: Option<Fault>,
     /// The launch the fault strikes in, from 0; every launch when absent.
@@ -91,6 +95,7 @@ impl Default for Script {
             token_us: 500,
             cold_factor: 1.0,
             version: "1".to_owned(),
+            slowdown_file: None,
             fault: None,
             fault_launch: None,
         }
