@@ -28,10 +28,10 @@ pub struct MemoryEstimate {
 
 impl MemoryEstimate {
     /// Estimates what a workload of `positions` tokens (prompt and generated) needs. Saturates.
-    pub fn of(gguf: &Gguf, shape: &LlamaShape, positions: u64) -> Self {
+    pub fn of(tensors: &[TensorInfo], shape: &LlamaShape, positions: u64) -> Self {
         Self {
-            weights: gguf.tensors().iter().map(loaded_bytes).fold(0, u64::saturating_add),
-            repacked: multiplied(gguf).map(repacked_bytes).fold(0, u64::saturating_add),
+            weights: tensors.iter().map(loaded_bytes).fold(0, u64::saturating_add),
+            repacked: multiplied(tensors).map(repacked_bytes).fold(0, u64::saturating_add),
             token_embedding: product(&[shape.vocabulary.into(), shape.embedding.into(), F32_BYTES]),
             kv_cache: product(&[
                 2,
@@ -55,7 +55,7 @@ impl MemoryEstimate {
 /// is the output matrix too. (The one row that is looked up is not counted.)
 pub fn bytes_touched_per_token(gguf: &Gguf) -> u64 {
     let norms = gguf.tensors().iter().filter(|tensor| !tensor.is_matrix());
-    multiplied(gguf).chain(norms).map(TensorInfo::bytes).fold(0, u64::saturating_add)
+    multiplied(gguf.tensors()).chain(norms).map(TensorInfo::bytes).fold(0, u64::saturating_add)
 }
 
 fn product(factors: &[u64]) -> u64 {
@@ -63,9 +63,9 @@ fn product(factors: &[u64]) -> u64 {
 }
 
 /// Returns the matrices that are multiplied with at each step.
-fn multiplied(gguf: &Gguf) -> impl Iterator<Item = &TensorInfo> {
-    let tied = gguf.tensor(OUTPUT).is_none();
-    gguf.tensors().iter().filter(move |tensor| tensor.is_matrix() && (tied || tensor.name != TOKEN_EMBEDDING))
+fn multiplied(tensors: &[TensorInfo]) -> impl Iterator<Item = &TensorInfo> {
+    let tied = tensors.iter().all(|tensor| tensor.name != OUTPUT);
+    tensors.iter().filter(move |tensor| tensor.is_matrix() && (tied || tensor.name != TOKEN_EMBEDDING))
 }
 
 fn loaded_bytes(tensor: &TensorInfo) -> u64 {
@@ -103,7 +103,7 @@ mod tests {
         model.tensor_mut("blk.0.attn_q.weight").tensor_type = TensorType::Q8_0;
         let (_file, gguf) = open(&model.metadata, &model.tensors);
         let shape = LlamaShape::read(&gguf).unwrap();
-        let estimate = MemoryEstimate::of(&gguf, &shape, 100);
+        let estimate = MemoryEstimate::of(gguf.tensors(), &shape, 100);
 
         // Per block, in Q4_K blocks of 256 elements: gate and up 512 each, k and v 128 each, output 256, q 256.
         let norms = 5 * 256 * 4;
@@ -133,6 +133,6 @@ mod tests {
         let (_file, gguf) = open(&model.metadata, &model.tensors);
         let mut shape = LlamaShape::read(&gguf).unwrap();
         (shape.vocabulary, shape.embedding, shape.layers) = (u32::MAX, u32::MAX, u32::MAX);
-        assert_eq!(MemoryEstimate::of(&gguf, &shape, u64::MAX).total(), u64::MAX);
+        assert_eq!(MemoryEstimate::of(gguf.tensors(), &shape, u64::MAX).total(), u64::MAX);
     }
 }

@@ -17,7 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::gguf::{Array, HeaderLayout, Metadata, TensorPlan, TensorType, Value, write_header};
+use crate::gguf::{Array, HeaderLayout, Metadata, TensorInfo, TensorPlan, TensorType, Value, write_header};
 use crate::llama::{LlamaShape, OUTPUT, TOKEN_EMBEDDING, required_tensors};
 use crate::{DigestWriter, Progress, Stage, Written};
 
@@ -130,6 +130,23 @@ pub fn layout(name: &str, spec: &SyntheticLlama) -> Result<HeaderLayout, Synthet
     check(spec)?;
     write_header(&mut io::sink(), &metadata(name, spec), &tensors(spec))
         .map_err(|source| SyntheticError::Write { source })
+}
+
+/// Returns the shape and the tensors that the file will have, for questions asked before it is written.
+///
+/// # Errors
+///
+/// When the shape makes no model.
+pub fn foresee(spec: &SyntheticLlama) -> Result<(LlamaShape, Vec<TensorInfo>), SyntheticError> {
+    check(spec)?;
+    let mut next_offset = 0;
+    let info = |plan: TensorPlan| {
+        let offset = next_offset;
+        next_offset += plan.padded_bytes();
+        let TensorPlan { name, tensor_type, dimensions } = plan;
+        TensorInfo { name, tensor_type, dimensions, offset }
+    };
+    Ok((shape(spec), tensors(spec).into_iter().map(info).collect()))
 }
 
 /// Writes the file of a model and returns what was written. One thread draws, the caller's digests and writes.

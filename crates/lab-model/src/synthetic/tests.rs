@@ -54,6 +54,14 @@ fn the_bytes_of_generator_version_1_are_pinned() {
 }
 
 #[test]
+fn what_is_foreseen_is_what_is_written() {
+    let (_file, gguf, _) = written(&small());
+    let (shape, tensors) = foresee(&small()).unwrap();
+    assert_eq!(shape, LlamaShape::read(&gguf).unwrap());
+    assert_eq!(tensors, gguf.tensors());
+}
+
+#[test]
 fn name_and_seed_reach_the_digest() {
     let digest = |name: &str, seed| {
         write(name, &SyntheticLlama { seed, ..small() }, io::sink(), &mut |_| {}).unwrap().sha256
