@@ -24,7 +24,7 @@ Exit status: 0 pass, 1 not reproduced, 2 usage or plan error, 4 refused, 5 the r
 /// lab measures a plan N times, records every raw sample with the identity of everything that produced it, judges two
 /// recordings against tolerances, and refuses to judge what is not comparable.
 #[derive(Debug, Parser)]
-#[command(name = "lab", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(name = "lab", version, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -48,11 +48,12 @@ pub(crate) enum Command {
     /// Recompute every digest in the store.
     Verify(verify::Arguments),
     /// Work with plans.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  lab plan check plans/llama3.toml")]
     Plan(plan::Command),
     /// Say what this host can and cannot measure.
     Doctor(doctor::Arguments),
     /// Print the table of metrics.
+    #[command(after_help = "Example:\n  lab metrics > docs/metrics.md")]
     Metrics,
     /// Print a completion script for a shell.
     Completions(completions::Arguments),

@@ -31,6 +31,11 @@ impl Failure {
         Self { exit, error: error.into(), hints: Vec::new() }
     }
 
+    /// Returns what happened, without what to do about it.
+    pub(crate) fn sentence(&self) -> String {
+        ErrorChain(&self.error).to_string()
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {

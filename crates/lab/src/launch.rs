@@ -1,5 +1,7 @@
 //! Starting engine processes for the runner: the right program, the permitted conditions, the same engine each time.
 
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +13,7 @@ use lab_core::plan::{EngineKind, RunSpec, Script};
 use lab_engine::process::{Process, Start};
 use lab_host::clock::Monotonic;
 use lab_host::{Roots, conditions, process};
+use lab_model::DigestWriter;
 use lab_runner::Launched;
 
 use crate::backend::Backend;
@@ -35,12 +38,15 @@ impl Launcher<'_> {
     }
 
     /// Returns the digest of the engine's program.
-    pub(crate) fn executable_digest(&self) -> std::io::Result<Digest> {
+    pub(crate) fn executable_digest(&self) -> io::Result<Digest> {
         let program = match self.kind {
             EngineKind::Candle | EngineKind::Scripted(_) => PathBuf::from(OWN_EXECUTABLE),
             EngineKind::Command(words) => on_path(&words[0]),
         };
-        Ok(Digest::of(&std::fs::read(program)?))
+        let mut bytes = BufReader::with_capacity(1 << 20, File::open(program)?);
+        let mut digester = DigestWriter::new(io::sink());
+        io::copy(&mut bytes, &mut digester)?;
+        Ok(digester.finish()?.1.sha256)
     }
 
     /// Starts a launch of the session, and makes sure that it is the engine that introduced itself before.

@@ -17,13 +17,18 @@ mod terminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::terminal::say;
 
 fn main() -> ExitCode {
+    // Not clap's `arg_required_else_help`: an option set in the environment counts as an argument there.
+    if std::env::args_os().len() < 2 {
+        say(&Cli::command().render_long_help().to_string());
+        return Exit::Usage.into();
+    }
     let Cli { global, command } = Cli::parse();
     // The panic's own message is already on standard error.
     let outcome = catch_unwind(AssertUnwindSafe(|| command.carry_out(&global)));

@@ -4,15 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use lab_core::model::ModelSource;
 use lab_core::plan::{EngineKind, Plan};
 use lab_core::workload::{PromptSpec, Workload, draw_prompt};
 use lab_host::{Roots, memory};
-use lab_model::gguf::Gguf;
+use lab_model::gguf::{Gguf, GgufError};
 use lab_model::llama::LlamaShape;
 use lab_model::memory::MemoryEstimate;
 use lab_model::source::{Cache, LocalModel, SourceError, obtain};
-use lab_model::support;
 use lab_model::tokenizer::Tokenizer;
+use lab_model::{support, synthetic};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -22,8 +23,20 @@ use crate::progress::ByteBar;
 /// A model on this machine and what is known of it.
 pub(crate) struct Model {
     pub(crate) local: LocalModel,
+    pub(crate) header: Header,
+}
+
+/// What a model file says of itself.
+pub(crate) struct Header {
     pub(crate) gguf: Gguf,
     pub(crate) shape: LlamaShape,
+}
+
+/// What the plan alone tells of a synthetic model, before it is written.
+pub(crate) struct Foreseen {
+    shape: LlamaShape,
+    positions: u64,
+    pub(crate) memory: MemoryEstimate,
 }
 
 /// Opens the cache of models.
@@ -53,21 +66,67 @@ pub(crate) fn obtain_model(plan: &Plan, folder: &Path, global: &Global) -> Resul
     };
     let local = obtain(&cache, &plan.model, folder, &mut show)?;
     drop(bar);
-    read_model(local)
+    let header = read_header(&local.path)?;
+    Ok(Model { local, header })
 }
 
 /// Reads the header of a model that is on this machine.
-pub(crate) fn read_model(local: LocalModel) -> Result<Model> {
-    let gguf = Gguf::read(&local.path).map_err(Failure::usage)?;
-    let shape = LlamaShape::read(&gguf).map_err(Failure::usage)?;
-    Ok(Model { local, gguf, shape })
+pub(crate) fn read_header(path: &Path) -> Result<Header> {
+    let gguf = Gguf::read(path).map_err(Failure::usage)?;
+    match LlamaShape::read(&gguf) {
+        Ok(shape) => Ok(Header { gguf, shape }),
+        Err(error) => Err(shapeless(&gguf, error)),
+    }
+}
+
+/// Says that an architecture is not supported rather than which of our keys its file lacks.
+fn shapeless(gguf: &Gguf, error: GgufError) -> Failure {
+    match gguf.architecture() {
+        Ok(found) if !support::ARCHITECTURES.contains(&found) => {
+            Failure::usage(support::Unsupported::Architecture { found: found.to_owned() })
+        }
+        _ => Failure::usage(error),
+    }
+}
+
+/// Says what a plan's model will be where the plan alone tells: a synthetic one that is not rewritten.
+pub(crate) fn foresee(plan: &Plan) -> Result<Option<Foreseen>> {
+    let (ModelSource::Synthetic(spec), None) = (&plan.model.source, plan.model.requantize) else {
+        return Ok(None);
+    };
+    let (shape, tensors) = synthetic::foresee(spec).map_err(Failure::usage)?;
+    let n_prompt = match &plan.workload.prompt {
+        PromptSpec::Random { tokens, .. } => u64::from(*tokens),
+        PromptSpec::Tokens(ids) => ids.len() as u64,
+        // At least one; how many only the tokenizer knows.
+        PromptSpec::Text(_) => 1,
+    };
+    let positions = n_prompt + u64::from(plan.workload.generate);
+    let memory = MemoryEstimate::of(&tensors, &shape, positions);
+    Ok(Some(Foreseen { shape, positions, memory }))
+}
+
+/// Refuses a synthetic model that could not be run here, before it is written: nobody waits for gigabytes to learn that
+/// they do not fit.
+pub(crate) fn check_foreseen(plan: &Plan, foreseen: &Foreseen, roots: &Roots) -> Result<()> {
+    let Foreseen { shape, positions, memory } = foreseen;
+    if let Some(problem) = too_long(*positions, shape.context) {
+        return Err(Failure::usage(anyhow!(problem)));
+    }
+    match plan.engine.kind {
+        EngineKind::Candle if *positions > support::POSITION_LIMIT => {
+            Err(Failure::usage(support::Unsupported::Positions { needed: *positions }))
+        }
+        EngineKind::Candle => check_memory(memory, roots),
+        EngineKind::Scripted(_) | EngineKind::Command(_) => Ok(()),
+    }
 }
 
 /// Turns the plan's prompt into token ids for a model.
-pub(crate) fn workload(plan: &Plan, model: &Model) -> Result<Workload> {
+pub(crate) fn workload(plan: &Plan, model: &Header) -> Result<Workload> {
     let spec = &plan.workload;
     let prompt = match &spec.prompt {
-        PromptSpec::Random { tokens, seed } => draw_prompt(*seed, *tokens, model.shape.vocabulary),
+        PromptSpec::Random { tokens, seed } => draw(*seed, *tokens, spec.generate, &model.shape)?,
         PromptSpec::Text(text) => tokenize(text, &model.gguf)?,
         PromptSpec::Tokens(ids) => ids.clone(),
     };
@@ -83,6 +142,20 @@ pub(crate) fn workload(plan: &Plan, model: &Model) -> Result<Workload> {
     Ok(Workload { prompt, generate: spec.generate, sampling: spec.sampling, stop: spec.stop })
 }
 
+/// Draws a prompt. One that is longer than the context is refused first: four billion ids take 16 GB.
+fn draw(seed: u64, n_prompt: u32, n_generate: u32, shape: &LlamaShape) -> Result<Vec<u32>> {
+    let positions = u64::from(n_prompt) + u64::from(n_generate);
+    match too_long(positions, shape.context) {
+        Some(problem) if n_prompt > shape.context => Err(Failure::usage(anyhow!(problem))),
+        _ => Ok(draw_prompt(seed, n_prompt, shape.vocabulary)),
+    }
+}
+
+fn too_long(positions: u64, context: u32) -> Option<String> {
+    (positions > u64::from(context))
+        .then(|| format!("the workload fills {positions} positions; the model was made for {context}"))
+}
+
 fn tokenize(text: &str, gguf: &Gguf) -> Result<Vec<u32>> {
     let tokenizer =
         Tokenizer::from_gguf(gguf).context("cannot tokenise the prompt").map_err(Failure::usage)?;
@@ -90,21 +163,18 @@ fn tokenize(text: &str, gguf: &Gguf) -> Result<Vec<u32>> {
 }
 
 /// Lists everything that keeps the plan's engine from running the model rightly.
-pub(crate) fn problems(plan: &Plan, model: &Model, workload: &Workload) -> Vec<String> {
+pub(crate) fn problems(plan: &Plan, model: &Header, workload: &Workload) -> Vec<String> {
     let built_in = match plan.engine.kind {
         EngineKind::Candle => support::problems(&model.gguf, workload.positions()),
         EngineKind::Scripted(_) | EngineKind::Command(_) => Vec::new(),
     };
     let mut problems: Vec<String> = built_in.iter().map(ToString::to_string).collect();
-    let (positions, context) = (workload.positions(), u64::from(model.shape.context));
-    if positions > context {
-        problems.push(format!("the workload fills {positions} positions; the model was made for {context}"));
-    }
+    problems.extend(too_long(workload.positions(), model.shape.context));
     problems
 }
 
 /// Refuses a model that the plan's engine cannot run rightly, or that this host has no memory for.
-pub(crate) fn check(plan: &Plan, model: &Model, workload: &Workload, roots: &Roots) -> Result<()> {
+pub(crate) fn check(plan: &Plan, model: &Header, workload: &Workload, roots: &Roots) -> Result<()> {
     let problems = problems(plan, model, workload);
     if !problems.is_empty() {
         let name = &plan.model.name;
@@ -120,8 +190,8 @@ pub(crate) fn check(plan: &Plan, model: &Model, workload: &Workload, roots: &Roo
 }
 
 /// Estimates what the built-in engine will take.
-pub(crate) fn estimate(model: &Model, workload: &Workload) -> MemoryEstimate {
-    MemoryEstimate::of(&model.gguf, &model.shape, workload.positions())
+pub(crate) fn estimate(model: &Header, workload: &Workload) -> MemoryEstimate {
+    MemoryEstimate::of(model.gguf.tensors(), &model.shape, workload.positions())
 }
 
 fn check_memory(estimate: &MemoryEstimate, roots: &Roots) -> Result<()> {

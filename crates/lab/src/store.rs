@@ -56,7 +56,7 @@ impl From<StoreError> for Failure {
 /// What the user named wrongly is a usage error; what broke underneath is a failed run.
 fn exit_of(error: &StoreError) -> Exit {
     match error {
-        StoreError::Busy { .. } | StoreError::DiskFull { .. } => Exit::RunFailed,
+        StoreError::Busy { .. } | StoreError::DiskFull { .. } | StoreError::Device { .. } => Exit::RunFailed,
         _ => Exit::Usage,
     }
 }

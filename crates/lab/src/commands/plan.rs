@@ -1,7 +1,8 @@
 //! `lab plan check`: what a plan would do, before it does it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::METRICS;
@@ -14,17 +15,17 @@ use lab_formats::plan_check::{
     ToleranceRow, WorkloadBlock,
 };
 use lab_formats::{page, plan_check, table};
-use lab_host::{Roots, cpu, memory};
-use lab_model::memory::bytes_touched_per_token;
+use lab_host::{Roots, cpu, disk, memory};
+use lab_model::memory::{MemoryEstimate, bytes_touched_per_token};
 use lab_model::source::{ModelStatus, status};
 use lab_store::{ListFilter, Store};
 
 use crate::backend::{self, Backend};
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::plan_file;
-use crate::prepare::{self, Model};
+use crate::prepare::{self, Header};
 use crate::terminal::{Format, print};
 
 const EXAMPLES: &str = "\
@@ -64,57 +65,115 @@ pub(crate) fn carry_out(command: &Command, global: &Global) -> Result<Exit> {
     Ok(exit)
 }
 
+/// What keeps a plan from running. The first obstacle decides the exit status.
+struct Obstacles {
+    problems: Vec<String>,
+    exit: Exit,
+}
+
+impl Obstacles {
+    fn add(&mut self, failure: &Failure) {
+        if self.problems.is_empty() {
+            self.exit = failure.exit;
+        }
+        self.problems.push(failure.sentence());
+    }
+
+    /// Keeps a value, or notes why there is none.
+    fn keep<T>(&mut self, checked: Result<T>) -> Option<T> {
+        checked.map_err(|failure| self.add(&failure)).ok()
+    }
+}
+
 fn check(plan: &Plan, arguments: &CheckArguments, global: &Global) -> Result<(PlanCheckDocument, Exit)> {
     let roots = Roots::default();
     let backend = backend::resolve(&plan.engine, &roots, &cpu::probe(&roots))?;
-    let status = status(&prepare::cache(global)?, &plan.model, &plan_file::folder(&arguments.plan))?;
-    let model = here(&status)?;
-    let workload = model.as_ref().map(|model| prepare::workload(plan, model)).transpose()?;
-    let mut problems = Vec::new();
-    let mut exit = Exit::Pass;
-    if let ModelStatus::Missing { path } = &status {
-        problems.push(format!("the model file `{}` does not exist", path.display()));
-        exit = Exit::Usage;
-    }
-    if let (Some(model), Some(workload)) = (&model, &workload) {
-        problems.extend(prepare::problems(plan, model, workload));
-        if !problems.is_empty() {
-            exit = Exit::Usage;
-        } else if let Err(failure) = prepare::check(plan, model, workload, &roots) {
-            problems.push(failure.error.to_string());
-            exit = failure.exit;
+    let cache = prepare::cache(global)?;
+    let status = status(&cache, &plan.model, &plan_file::folder(&arguments.plan))?;
+    let mut obstacles = Obstacles { problems: Vec::new(), exit: Exit::Pass };
+    obstacles.keep(check_status(&status, cache.root()));
+    let header = here(plan, &status)?;
+    let workload = header.as_ref().and_then(|header| obstacles.keep(prepare::workload(plan, header)));
+    let known = header.as_ref().zip(workload.as_ref());
+    let memory = match known {
+        Some((header, workload)) => {
+            check_model(plan, header, workload, &roots, &mut obstacles);
+            Some(prepare::estimate(header, workload))
         }
-    }
-    let known = model.as_ref().zip(workload.as_ref());
+        None => foreseen_memory(plan, &roots, &mut obstacles)?,
+    };
     let document = PlanCheckDocument {
         schema: PLAN_CHECK_SCHEMA,
         plan: plan.name.clone(),
         description: plan.description.clone(),
-        runnable: problems.is_empty(),
-        problems,
-        model: model_block(plan, &status, model.as_ref()),
+        runnable: obstacles.problems.is_empty(),
+        problems: obstacles.problems,
+        model: model_block(plan, &status, header.as_ref()),
         workload: workload_block(plan, workload.as_ref()),
         engine: engine_block(plan, &backend),
         run: run_block(plan),
-        memory: known.map(|(model, workload)| memory_block(model, workload, &roots)),
+        memory: memory.map(|estimate| memory_block(&estimate, &roots)),
         time: time_block(plan, known, global),
         tolerances: tolerance_rows(plan),
     };
-    Ok((document, exit))
+    Ok((document, obstacles.exit))
 }
 
-/// Reads the header of a model that is on this machine.
-fn here(status: &ModelStatus) -> Result<Option<Model>> {
+/// Refuses a file that is not there, and one that would not fit.
+fn check_status(status: &ModelStatus, cache: &Path) -> Result<()> {
     match status {
-        ModelStatus::Cached(local) => prepare::read_model(local.clone()).map(Some),
+        ModelStatus::Missing { path } => {
+            Err(Failure::usage(anyhow!("the model file `{}` does not exist", path.display())))
+        }
+        ModelStatus::NeedsWriting { bytes } => match disk::free_bytes(cache) {
+            Ok(free) if free < *bytes => Err(Failure::run(anyhow!(
+                "the model takes {} MB of disk and {} MB are free for `{}`",
+                bytes / 1_000_000,
+                free / 1_000_000,
+                cache.display()
+            ))),
+            // A file system that does not tell its room is found out by writing.
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn check_model(plan: &Plan, model: &Header, workload: &Workload, roots: &Roots, obstacles: &mut Obstacles) {
+    let problems = prepare::problems(plan, model, workload);
+    if problems.is_empty() {
+        obstacles.keep(prepare::check(plan, model, workload, roots));
+    }
+    problems.into_iter().for_each(|problem| obstacles.add(&Failure::usage(anyhow!(problem))));
+}
+
+/// Estimates the memory of a synthetic model that is not written yet.
+fn foreseen_memory(plan: &Plan, roots: &Roots, obstacles: &mut Obstacles) -> Result<Option<MemoryEstimate>> {
+    let foreseen = prepare::foresee(plan)?;
+    if let (Some(foreseen), true) = (&foreseen, obstacles.problems.is_empty()) {
+        obstacles.keep(prepare::check_foreseen(plan, foreseen, roots));
+    }
+    Ok(foreseen.map(|foreseen| foreseen.memory))
+}
+
+/// Reads the header of the file that the engine would load, where it is on this machine.
+fn here(plan: &Plan, status: &ModelStatus) -> Result<Option<Header>> {
+    match status {
+        ModelStatus::Cached(local) => prepare::read_header(&local.path).map(Some),
+        // What is to be hashed may still be rewritten, and then it is not what the engine loads.
+        ModelStatus::NeedsHashing { path, .. } if plan.model.requantize.is_none() => {
+            prepare::read_header(path).map(Some)
+        }
         _ => Ok(None),
     }
 }
 
-fn model_block(plan: &Plan, status: &ModelStatus, model: Option<&Model>) -> ModelBlock {
+fn model_block(plan: &Plan, status: &ModelStatus, model: Option<&Header>) -> ModelBlock {
     let spec = &plan.model;
-    let pinned = spec.requantize.map_or(spec.sha256, |requantize| requantize.sha256);
-    let sha256 = model.map(|model| model.local.sha256).or(pinned);
+    let sha256 = match status {
+        ModelStatus::Cached(local) => Some(local.sha256),
+        _ => spec.requantize.map_or(spec.sha256, |requantize| requantize.sha256),
+    };
     ModelBlock {
         name: spec.name.clone(),
         source: source_words(plan),
@@ -210,8 +269,7 @@ fn run_block(plan: &Plan) -> RunBlock {
     }
 }
 
-fn memory_block(model: &Model, workload: &Workload, roots: &Roots) -> MemoryBlock {
-    let estimate = prepare::estimate(model, workload);
+fn memory_block(estimate: &MemoryEstimate, roots: &Roots) -> MemoryBlock {
     MemoryBlock {
         weights: estimate.weights,
         repacked: estimate.repacked,
@@ -223,7 +281,7 @@ fn memory_block(model: &Model, workload: &Workload, roots: &Roots) -> MemoryBloc
 }
 
 /// Estimates from a session of this plan in the store, or else from bytes and an assumed bandwidth.
-fn time_block(plan: &Plan, known: Option<(&Model, &Workload)>, global: &Global) -> Option<TimeBlock> {
+fn time_block(plan: &Plan, known: Option<(&Header, &Workload)>, global: &Global) -> Option<TimeBlock> {
     let recorded = Store::open_existing(&global.store).ok().and_then(|store| recorded_time(plan, &store));
     recorded.or_else(|| known.map(|(model, workload)| assumed_time(plan, model, workload)))
 }
@@ -253,13 +311,14 @@ const ASSUMED_PREFILL_TOKENS_PER_READ: f64 = 4.0;
 const ASSUMED_LOAD_BYTES_PER_SECOND: f64 = 1e9;
 
 #[expect(clippy::cast_precision_loss, reason = "a first guess")]
-fn assumed_time(plan: &Plan, model: &Model, workload: &Workload) -> TimeBlock {
+fn assumed_time(plan: &Plan, model: &Header, workload: &Workload) -> TimeBlock {
     let read = bytes_touched_per_token(&model.gguf) as f64 / ASSUMED_BYTES_PER_SECOND;
     let prefill = workload.prompt.len() as f64 / ASSUMED_PREFILL_TOKENS_PER_READ;
     let generation = read * (prefill + f64::from(workload.generate));
     let run = run_block(plan);
-    let load = model.local.bytes as f64 / ASSUMED_LOAD_BYTES_PER_SECOND;
-    let seconds = f64::from(run.launches) * load + f64::from(run.warmups + run.measured) * generation;
+    let load = model.gguf.file_bytes() as f64 / ASSUMED_LOAD_BYTES_PER_SECOND;
+    let seconds =
+        f64::from(run.launches) * load + (f64::from(run.warmups) + f64::from(run.measured)) * generation;
     TimeBlock {
         seconds,
         basis: "a guess from 10 GB/s of memory bandwidth; no session of this plan is stored yet".to_owned(),

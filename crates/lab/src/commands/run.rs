@@ -59,20 +59,26 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let roots = Roots::default();
     let host = cpu::probe(&roots);
     let backend = backend::resolve(&plan.engine, &roots, &host)?;
-    // The store comes before the model: nobody waits for a download to learn that the store cannot be written.
+    if let Some(foreseen) = prepare::foresee(&plan)? {
+        prepare::check_foreseen(&plan, &foreseen, &roots)?;
+    }
+    // Store and engine come before the model: nobody waits for a download to learn that one of them is not to be had.
     let mut store = store::open_for_recording(&global.store)?;
-    let model = prepare::obtain_model(&plan, &plan_file::folder(&arguments.plan), global)?;
-    let workload = prepare::workload(&plan, &model)?;
-    prepare::check(&plan, &model, &workload, &roots)?;
-
+    let interrupted = Arc::new(AtomicBool::new(false));
     let launcher = Launcher {
         kind: &plan.engine.kind,
         backend: &backend,
         limits: &plan.run,
         roots: &roots,
-        interrupted: listen_for_interruption()?,
+        interrupted: interrupted.clone(),
     };
     let hello = greet(&launcher)?;
+    let model = prepare::obtain_model(&plan, &plan_file::folder(&arguments.plan), global)?;
+    let workload = prepare::workload(&plan, &model.header)?;
+    prepare::check(&plan, &model.header, &workload, &roots)?;
+
+    // Only from here on is there something that Ctrl-C must end in order.
+    listen_for_interruption(&interrupted)?;
     let header = header(&plan, repeat, &model, &workload, &backend, &launcher, &hello, &host)?;
     announce(&plan, &header);
     store.begin_session(&header)?;
@@ -90,14 +96,13 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
 }
 
 /// Ctrl-C and a polite kill raise a flag; the session then ends in order.
-fn listen_for_interruption() -> Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
+fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second Ctrl-C ends lab at once.
         signal_hook::flag::register_conditional_default(signal, interrupted.clone()).map_err(Failure::run)?;
         signal_hook::flag::register(signal, interrupted.clone()).map_err(Failure::run)?;
     }
-    Ok(interrupted)
+    Ok(())
 }
 
 /// Lets the engine introduce itself before anything is recorded.
@@ -124,7 +129,8 @@ fn header(
 ) -> Result<SessionHeader> {
     let executable =
         launcher.executable_digest().context("cannot read the engine's program").map_err(Failure::run)?;
-    let model_part = identity::model_part(&plan.model, &model.local, &model.gguf).map_err(Failure::usage)?;
+    let model_part =
+        identity::model_part(&plan.model, &model.local, &model.header.gguf).map_err(Failure::usage)?;
     Ok(SessionHeader {
         id: SessionId(uuid::Uuid::now_v7()),
         started_at: Timestamp::now(),
