@@ -1,0 +1,25 @@
+//! Drives the `lab` executable as its users do: arguments in; standard output, standard error and exit status out.
+//!
+//! The engine is the scripted one, so that latencies are microseconds and every failure is one that was asked for. Each
+//! test has a store of its own; all share one folder of models (`LAB_TEST_CACHE`, or `target/test-cache`).
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy.toml permits it in test functions; here every function is part of a test"
+)]
+
+mod bad_models;
+mod bad_plans;
+mod bad_stores;
+mod boundaries;
+mod comparing;
+mod extremes;
+mod faults;
+mod generated;
+mod harness;
+mod kills;
+mod plan;
+mod reading;
+mod running;
+mod schema;
+mod talking;
