@@ -11,7 +11,7 @@ use lab_core::engine::{Engine as _, EngineError, Hello};
 use lab_core::metric::Reading;
 use lab_core::plan::{EngineKind, RunSpec, Script};
 use lab_engine::process::{Process, Start};
-use lab_host::clock::Monotonic;
+use lab_host::clock::{COARSEST_PERMITTED_NS, Monotonic};
 use lab_host::{Roots, conditions, process};
 use lab_model::DigestWriter;
 use lab_runner::Launched;
@@ -60,6 +60,7 @@ impl Launcher<'_> {
             let message = format!("`{}` is not the engine that the session began with", hello.name);
             return Err(EngineError::Protocol { message });
         }
+        check_clock(&hello)?;
         let pid = process.pid();
         self.check_affinity(pid)?;
         let (reset_roots, peak_roots) = (self.roots.clone(), self.roots.clone());
@@ -122,6 +123,14 @@ fn on_path(program: &str) -> PathBuf {
         || std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file());
     let named = PathBuf::from(program);
     if program.contains('/') { named } else { found().unwrap_or(named) }
+}
+
+/// Refuses a clock that a session may not be measured with.
+pub(crate) fn check_clock(hello: &Hello) -> Result<(), EngineError> {
+    match hello.clock_resolution_ns {
+        0..=COARSEST_PERMITTED_NS => Ok(()),
+        coarse => Err(EngineError::Protocol { message: format!("its clock resolves {coarse} ns") }),
+    }
 }
 
 fn start_failed(message: &str) -> EngineError {

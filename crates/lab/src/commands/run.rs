@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ use crate::backend::{self, Backend};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::launch::Launcher;
+use crate::launch::{Launcher, check_clock};
 use crate::prepare::{self, Model};
 use crate::progress::RunLine;
 use crate::terminal::{Format, print, say};
@@ -108,11 +108,9 @@ fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<()> {
 /// Lets the engine introduce itself before anything is recorded.
 fn greet(launcher: &Launcher<'_>) -> Result<Hello> {
     let hello = launcher.greet().context("cannot start the engine").map_err(Failure::run)?;
-    if hello.clock_resolution_ns > lab_host::clock::COARSEST_PERMITTED_NS {
-        let resolution = hello.clock_resolution_ns;
-        return Err(Failure::run(anyhow!("the engine's clock resolves {resolution} ns"))
-            .hint("the contract asks for a monotonic clock of 1000 ns or finer (engine.v0.1, section 6.1)"));
-    }
+    check_clock(&hello).map_err(Failure::run).map_err(|failure| {
+        failure.hint("the contract asks for a monotonic clock of 1000 ns or finer (engine.v0.1, section 6.1)")
+    })?;
     Ok(hello)
 }
 
