@@ -163,6 +163,30 @@ fn an_architecture_that_the_built_in_engine_does_not_run_is_named() {
 }
 
 #[test]
+fn a_header_that_promises_more_than_its_file_holds_is_refused_within_little_memory() {
+    let lab = Lab::new();
+    for key in
+        ["block_count", "embedding_length", "feed_forward_length", "attention.head_count", "context_length"]
+    {
+        rewritten(&lab, |metadata, _| metadata.set(format!("llama.{key}"), Value::U32(u32::MAX)));
+        lab.plan(Plan::candle().model_file("m.gguf"));
+        let itself = lab.command(&["plan", "check", "plan.toml"]);
+        let mut limited = Command::new("sh");
+        // Two gigabytes of address space: what the header promises would take hundreds.
+        limited
+            .args(["-c", "ulimit -v 2000000; exec \"$@\"", "sh"])
+            .arg(itself.get_program())
+            .args(itself.get_args());
+        limited
+            .envs(itself.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(lab.path(""));
+        let ran = Ran::of(limited);
+        let permitted: &[i32] = if key == "context_length" { &[0] } else { &[2] };
+        assert!(ran.status.is_some_and(|status| permitted.contains(&status)), "{key}: {ran:#?}");
+    }
+}
+
+#[test]
 fn bytes_with_another_digest_than_the_plans_are_refused_and_not_kept() {
     let lab = Lab::new();
     let wrong = "0".repeat(64);

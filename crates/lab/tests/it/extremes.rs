@@ -1,5 +1,7 @@
 //! Numbers at the ends of their types: an answer, never an overflow.
 
+use std::sync::Once;
+
 use crate::harness::Lab;
 use crate::plan::Plan;
 
@@ -8,9 +10,10 @@ const GREATEST: i64 = u32::MAX as i64;
 /// Runs `plan check` and returns its document; the status must be one of these.
 #[track_caller]
 fn check(plan: Plan, statuses: &[i32]) -> serde_json::Value {
-    let lab = Lab::new();
     // The model is there, so that everything which needs it is computed.
-    lab.plan(Plan::scripted()).run(&["run", "plan.toml", "--repeat", "1"]).exits(0);
+    static MODEL_IS_THERE: Once = Once::new();
+    MODEL_IS_THERE.call_once(|| drop(Lab::new().measure(Plan::scripted())));
+    let lab = Lab::new();
     let ran = lab.plan(plan).run(&["plan", "check", "plan.toml", "--format", "json"]);
     assert!(statuses.contains(&ran.status.unwrap()), "{ran:#?}");
     ran.json()
