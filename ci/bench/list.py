@@ -83,7 +83,7 @@ def main() -> int:
             timings[limit] = []
             for _ in range(arguments.processes):
                 begun = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                 timings[limit].append(1e3 * (time.perf_counter() - begun))
         peak = peak_megabytes(command)
     print(f"store of {arguments.runs} runs: {size / 1e6:.1f} MB")

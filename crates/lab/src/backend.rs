@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use lab_core::fingerprint::BackendPart;
-use lab_core::plan::EngineSpec;
+use lab_core::plan::{EngineKind, EngineSpec};
 use lab_host::cpu::{self, Cpu};
 use lab_host::{Roots, process};
 
@@ -21,18 +21,21 @@ pub(crate) struct Backend {
 
 /// Variables of the user's environment that reach an engine, each because engines or their C library heed it. All
 /// others are dropped; what passes is part of the fingerprint.
-const PASSED: [&str; 10] = [
+const PASSED: [&str; 9] = [
     "CANDLE_BARRIER_POOL_SPIN_LIMIT",
     "CANDLE_CPU_AFFINITY",
     "CANDLE_CPU_MASK",
     "CANDLE_DEQUANTIZE_ALL",
     "CANDLE_DEQUANTIZE_ALL_F16",
     "GLIBC_TUNABLES",
-    "LD_LIBRARY_PATH",
     "MALLOC_ARENA_MAX",
     "MISTRALRS_FORCE_AVX2",
     "MISTRALRS_FORCE_AVXVNNI",
 ];
+
+/// What a foreign engine may need besides, to find its libraries. The engines that come with lab link none of their own,
+/// and `cargo run` sets this variable: passed to them, it would tell `cargo run -- run` from `lab run`.
+const PASSED_TO_FOREIGN: &str = "LD_LIBRARY_PATH";
 
 /// Variables that engines take their number of threads from: rayon, candle, OpenMP.
 const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
@@ -52,7 +55,7 @@ pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Ba
     if threads as usize > cores.len() {
         return Err(too_many_threads(threads, cores.len()));
     }
-    let environment = environment(threads);
+    let environment = environment(threads, &spec.kind);
     let instruction_sets = host.instruction_sets().map_err(Failure::run)?;
     let part = BackendPart {
         kind: cpu::backend_kind(&instruction_sets).to_owned(),
@@ -89,8 +92,10 @@ fn too_many_threads(threads: u32, n_cores: usize) -> Failure {
         .hint("threads that share a core wait for each other and measure the scheduler; lower `threads` or widen `cores`")
 }
 
-fn environment(threads: u32) -> BTreeMap<String, String> {
-    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+fn environment(threads: u32, kind: &EngineKind) -> BTreeMap<String, String> {
+    let foreign = matches!(kind, EngineKind::Command(_)).then_some(&PASSED_TO_FOREIGN);
+    let names = PASSED.iter().chain(foreign);
+    let passed = names.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let set = THREAD_VARIABLES.iter().map(|name| ((*name).to_owned(), threads.to_string()));
     passed.chain(set).collect()
 }
