@@ -40,6 +40,13 @@ metrics-doc:
 oracle +MODELS:
     ci/oracle/check.sh {{ MODELS }}
 
+# Measures what lab itself costs: decode speed against a bare loop, and `lab list` on 1,000 runs. Needs a quiet machine.
+bench:
+    cargo build --release
+    cargo build --release --examples -p lab-candle
+    python3 ci/bench/overhead.py --pairs 10
+    python3 ci/bench/list.py
+
 # Checks licences, banned crates and sources of dependencies.
 deny:
     cargo deny --locked check licenses bans sources
