@@ -42,11 +42,11 @@ def model_path(lab: Path, digest: str) -> Path:
     return Path(cache) / "blobs" / "sha256" / f"{digest}.gguf"
 
 
-def bare_run(lab: Path, bare: Path, model: Path, prompt: list[int], generate: int) -> float:
+def bare_run(lab: Path, bare: Path, model: Path, prompt: list[int], generate: int, backend: dict) -> float:
     """Runs one launch of the bare loop under lab's launcher and returns its decode speed in tokens per second."""
-    command = [lab, "launch-engine", "--harness", str(os.getpid()), "--cores", "0", "--", bare, model]
+    command = [lab, "launch-engine", "--harness", str(os.getpid()), "--cores", backend["cores"], "--", bare, model]
     command += [",".join(map(str, prompt)), str(generate)]
-    environment = {name: "1" for name in ("CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
+    environment = backend["environment"]
     done = subprocess.run(command, check=True, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     return json.loads(done.stderr)["decode_tokens_per_sec"]
 
@@ -67,6 +67,7 @@ def main() -> int:
         first = lab_run(arguments.lab, store)
         model = model_path(arguments.lab, first["fingerprint"]["model"]["identity"]["weights_sha256"])
         generate = first["fingerprint"]["plan"]["identity"]["generate"]
+        backend = first["fingerprint"]["backend"]["identity"]
         prompt = prompt_ids(store)
         ratios = []
         for index in range(arguments.pairs):
@@ -75,7 +76,7 @@ def main() -> int:
                 if side == "lab":
                     sides[side] = decode_speed(lab_run(arguments.lab, store))
                 else:
-                    sides[side] = bare_run(arguments.lab, arguments.bare, model, prompt, generate)
+                    sides[side] = bare_run(arguments.lab, arguments.bare, model, prompt, generate, backend)
             ratios.append(math.log(sides["lab"] / sides["bare"]))
             print(f"pair {index + 1:2}: lab {sides['lab']:6.2f}  bare {sides['bare']:6.2f} tokens/s", flush=True)
     mean, spread = statistics.mean(ratios), statistics.stdev(ratios)

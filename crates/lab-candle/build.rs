@@ -1,8 +1,9 @@
 //! Takes the digest of what is being built: the engine's identity in every fingerprint.
 //!
-//! It covers the sources of this crate, the exact versions of everything it depends on, the compiler, the target and
-//! its features, and the whole cargo profile. Two binaries with equal digests execute the same engine; the executable's
-//! own digest would differ for a changed help text.
+//! It covers the sources of this crate and of what else runs in the engine's process while it is measured, the exact
+//! versions of everything it depends on, the compiler, the target and its features, and the cargo profile with what the
+//! workspace manifest and the environment set in it. (Profiles in cargo's own configuration files are not seen.) The
+//! executable's own digest would differ for a changed help text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -13,6 +14,14 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
+
+/// Sources of sibling crates that run in the engine's process between a request and its answer.
+const MEASURED_WITH: [&str; 4] = [
+    "lab-core/src/engine.rs",
+    "lab-engine/src/framing.rs",
+    "lab-engine/src/serve.rs",
+    "lab-host/src/clock.rs",
+];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -48,6 +57,9 @@ fn sources(crate_dir: &Path) -> Result<BTreeMap<String, String>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         sources.insert(format!("source {name}"), read(&path)?);
     }
+    for path in MEASURED_WITH {
+        sources.insert(format!("source {path}"), read(&crate_dir.join("..").join(path))?);
+    }
     sources.insert("source build.rs".to_owned(), read(&crate_dir.join("build.rs"))?);
     sources.insert("source Cargo.toml".to_owned(), read(&crate_dir.join("Cargo.toml"))?);
     Ok(sources)
@@ -62,8 +74,8 @@ fn text<'a>(table: &'a Table, key: &str) -> &'a str {
     table.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Lists everything `root` depends on, as `name version checksum`, sorted. Crates of this workspace have no checksum:
-/// their interface to the engine is the protocol, whose version is part of the fingerprint by itself.
+/// Lists everything `root` depends on, as `name version source checksum`, sorted. Crates of this workspace have neither
+/// source nor checksum.
 fn closure(root: &str, packages: &[&Table]) -> Vec<String> {
     let mut wanted = vec![root.to_owned()];
     let mut seen = BTreeSet::new();
@@ -75,7 +87,8 @@ fn closure(root: &str, packages: &[&Table]) -> Vec<String> {
             text(package, "name") == name && version.is_none_or(|version| text(package, "version") == version)
         };
         for package in packages.iter().filter(matches) {
-            let line = format!("{name} {} {}", text(package, "version"), text(package, "checksum"));
+            let [version, source, checksum] = ["version", "source", "checksum"].map(|key| text(package, key));
+            let line = format!("{name} {version} {source} {checksum}");
             if seen.insert(line) {
                 let dependencies = package.get("dependencies").and_then(Value::as_array);
                 wanted
@@ -91,13 +104,16 @@ fn compiler() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Returns the profile tables of the workspace manifest, and what the environment overrides in them.
+/// Returns the profile's name, the profile tables of the workspace manifest, and what the environment overrides in them.
 fn profile(workspace: &Path) -> Result<String> {
     let manifest: Table = read(&workspace.join("Cargo.toml"))?.parse()?;
     let tables = manifest.get("profile").map(ToString::to_string).unwrap_or_default();
     let overrides: BTreeMap<String, String> =
         env::vars().filter(|(name, _)| name.starts_with("CARGO_PROFILE_")).collect();
-    Ok(format!("{tables}\n{overrides:?}"))
+    // The output folder is `target/<profile>/build/<package>/out`; the variable `PROFILE` says only debug or release.
+    let output = PathBuf::from(env::var("OUT_DIR")?);
+    let name = output.ancestors().nth(3).and_then(Path::file_name).unwrap_or_default();
+    Ok(format!("{}\n{tables}\n{overrides:?}", name.display()))
 }
 
 fn settings() -> BTreeMap<String, String> {

@@ -15,6 +15,8 @@ pub struct Position {
     pub second: u32,
     /// Difference of their logits.
     pub margin: f32,
+    /// Natural logarithm of the probability it gives to the likeliest token.
+    pub best_logprob: f64,
     /// Natural logarithm of the probability it gives to the token that follows in the text.
     pub next_logprob: f64,
 }
@@ -37,8 +39,14 @@ impl Model {
     fn opinion(&mut self, token: u32, next: u32, position: usize) -> Result<Position, EngineError> {
         let logits = self.forward(&[token], position)?;
         let best = best_two(&logits)?;
-        let next_logprob = log_softmax(&logits, next as usize);
-        Ok(Position { best: best.first, second: best.second, margin: best.margin, next_logprob })
+        let [best_logprob, next_logprob] = [best.first, next].map(|id| log_softmax(&logits, id as usize));
+        Ok(Position {
+            best: best.first,
+            second: best.second,
+            margin: best.margin,
+            best_logprob,
+            next_logprob,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use lab_core::fingerprint::PartKind;
 use lab_core::metric::short_name;
 use lab_core::record::ContractCoverage;
-use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal};
+use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Side};
 use lab_core::tolerance::change_in_words;
 
 /// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
@@ -12,6 +12,7 @@ pub(crate) fn sentence(
     refusals: &[Refusal],
     metrics: &[MetricComparison],
     contract: &ContractCoverage,
+    sides: [&Side; 2],
 ) -> String {
     let mut clauses = match conclusion {
         Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, Verdict::Within))],
@@ -20,6 +21,12 @@ pub(crate) fn sentence(
     };
     if conclusion != Conclusion::Refused && !contract.complete {
         clauses.push(format!("contract incomplete: {}", lacks(metrics, contract)));
+    }
+    let (suspect, completed) = sides
+        .iter()
+        .fold((0, 0), |(suspect, completed), side| (suspect + side.suspect, completed + side.completed));
+    if conclusion != Conclusion::Refused && suspect > 0 {
+        clauses.push(format!("{suspect} of {completed} repetitions are suspect"));
     }
     clauses.join("; ")
 }

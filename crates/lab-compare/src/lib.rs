@@ -15,7 +15,7 @@ mod summarize;
 pub use summarize::{summarize, summarize_session};
 
 use lab_core::metric::{METRICS, primary_first};
-use lab_core::record::{ContractCoverage, Session};
+use lab_core::record::{ContractCoverage, Session, Validity};
 use lab_core::report::{Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side};
 
 use crate::row::Row;
@@ -33,14 +33,21 @@ pub fn compare(baseline: &Session, candidate: &Session) -> Report {
     let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
     let conclusion = if is_refused_whole { Conclusion::Refused } else { conclude(&metrics, &mut refusals) };
     let contract = shared_coverage(baseline, candidate);
+    let (baseline_side, candidate_side) = (side(baseline), side(candidate));
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         title: "contract comparison".to_owned(),
-        baseline: side(baseline),
-        candidate: side(candidate),
         rule,
         conclusion,
-        headline: headline::sentence(conclusion, &refusals, &metrics, &contract),
+        headline: headline::sentence(
+            conclusion,
+            &refusals,
+            &metrics,
+            &contract,
+            [&baseline_side, &candidate_side],
+        ),
+        baseline: baseline_side,
+        candidate: candidate_side,
         contract,
         refusals,
         metrics,
@@ -72,6 +79,10 @@ fn shared_coverage(baseline: &Session, candidate: &Session) -> ContractCoverage 
     ContractCoverage::missing(METRICS.iter().map(|metric| metric.name).filter(lacked).collect())
 }
 
+fn is_suspect(validity: &Validity) -> bool {
+    matches!(validity, Validity::Suspect(_))
+}
+
 fn side(session: &Session) -> Side {
     let header = &session.header;
     Side {
@@ -82,6 +93,7 @@ fn side(session: &Session) -> Side {
         status: session.status().to_string(),
         completed: session.completed().count(),
         asked: header.repeat,
+        suspect: session.completed().filter(|(_, completed)| is_suspect(&completed.validity)).count(),
     }
 }
 

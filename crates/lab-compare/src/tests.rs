@@ -243,3 +243,16 @@ fn the_same_recordings_give_the_same_report_byte_for_byte() {
     let round_trip: Report = serde_json::from_str(&text()).unwrap();
     assert_eq!(serde_json::to_string(&round_trip).unwrap(), text());
 }
+
+#[test]
+fn suspect_repetitions_are_counted_and_named() {
+    let (baseline, mut candidate) = (fixtures::session(1, &[1_000, 1_000]), fixtures::session(2, &[1_000, 1_000]));
+    for recorded in &mut candidate.repetitions {
+        if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
+            completed.validity = Validity::Suspect(vec!["clock: it lies".to_owned()]);
+        }
+    }
+    let report = compare(&baseline, &candidate);
+    assert_eq!((report.baseline.suspect, report.candidate.suspect), (0, 2));
+    assert!(report.headline.ends_with("; 2 of 4 repetitions are suspect"), "{}", report.headline);
+}

@@ -186,12 +186,15 @@ pub enum EngineError {
         message: String,
     },
     /// The process ended by a signal.
-    #[error("the engine was killed by signal {signal} ({name})")]
+    #[error("the engine was killed by signal {signal} ({name}){log}")]
     Killed {
         /// The signal's number.
         signal: i32,
         /// Its name, such as `SIGKILL`.
         name: String,
+        /// The last lines of its log, introduced, or nothing.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        log: String,
     },
     /// The process ended by itself.
     #[error("the engine ended with status {status} before it answered{log}")]

@@ -186,7 +186,9 @@ fingerprint_part! {
         /// SHA-256 of the executable.
         context executable: Digest,
         /// Version of the engine protocol spoken.
-        context protocol: u32,
+        identity protocol: u32,
+        /// Arguments given to a foreign program; its build covers them.
+        context arguments: Vec<String>,
     }
 }
 

@@ -155,6 +155,7 @@ fn engine() -> EnginePart {
         settings: BTreeMap::from([("threads".to_owned(), "2".to_owned())]),
         executable: Digest::of(b"executable"),
         protocol: 1,
+        arguments: Vec::new(),
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Side {
     pub completed: usize,
     /// Measured repetitions asked for.
     pub asked: u32,
+    /// Completed measured repetitions that something may have disturbed.
+    pub suspect: usize,
 }
 
 /// The rule that turns figures into a conclusion.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -17,6 +18,7 @@ use lab_core::engine::{
 use lab_core::workload::Workload;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::framing::{MAX_FRAME_BYTES, excerpt, write_frame};
 
@@ -78,13 +80,11 @@ impl<'a> Process<'a> {
         self.child.id()
     }
 
-    /// Asks and waits for the answer. After any error but a plain failure the process is gone.
+    /// Asks and waits for the answer. After any error but a plain failure the process is not to be asked again.
     fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Answer, EngineError> {
         let deadline_ns = self.clock.now_ns().saturating_add(nanos(timeout));
-        if write_frame(&mut self.requests, request).is_err() {
-            return Err(self.death());
-        }
-        let answered = self.read_frame(deadline_ns).and_then(|line| parse(&line));
+        let answered = self.send(request, deadline_ns).and_then(|()| self.read_frame(deadline_ns));
+        let answered = answered.and_then(|line| parse(&line));
         match answered {
             Ok(Answer::Error { message }) => Err(EngineError::Failed { message }),
             Ok(answer) => Ok(answer),
@@ -107,6 +107,21 @@ impl<'a> Process<'a> {
         }
     }
 
+    /// Writes a request in pieces that a pipe which polls writable takes without blocking, so that an engine that does not
+    /// read meets the deadline too.
+    fn send(&mut self, request: &Request, deadline_ns: u64) -> Result<(), Silence> {
+        if !self.pending.is_empty() {
+            return Err(Silence::NoFrame(format!("it said something unasked: `{}`", excerpt(&self.pending))));
+        }
+        let mut frame = Vec::new();
+        write_frame(&mut frame, request).map_err(|error| Silence::NoFrame(error.to_string()))?;
+        for piece in frame.chunks(rustix::pipe::PIPE_BUF) {
+            self.wait_for(&self.requests, PollFlags::OUT, deadline_ns)?;
+            self.requests.write_all(piece).map_err(|_| Silence::HungUp)?;
+        }
+        Ok(())
+    }
+
     fn read_frame(&mut self, deadline_ns: u64) -> Result<Vec<u8>, Silence> {
         let mut chunk = [0; 64 << 10];
         let mut n_searched = 0;
@@ -119,7 +134,7 @@ impl<'a> Process<'a> {
             if n_searched > MAX_FRAME_BYTES {
                 return Err(Silence::NoFrame(format!("a frame is longer than {MAX_FRAME_BYTES} bytes")));
             }
-            self.wait_readable(deadline_ns)?;
+            self.wait_for(&self.answers, PollFlags::IN, deadline_ns)?;
             match self.answers.read(&mut chunk) {
                 Ok(0) => return Err(Silence::HungUp),
                 Ok(n) => self.pending.extend_from_slice(&chunk[..n]),
@@ -129,8 +144,8 @@ impl<'a> Process<'a> {
         }
     }
 
-    /// Blocks until the engine has written something. A signal wakes the wait, so that Ctrl-C is heard at once.
-    fn wait_readable(&self, deadline_ns: u64) -> Result<(), Silence> {
+    /// Blocks until a pipe to the engine is ready. A signal wakes the wait, so that Ctrl-C is heard.
+    fn wait_for(&self, pipe: &impl AsFd, ready: PollFlags, deadline_ns: u64) -> Result<(), Silence> {
         loop {
             if self.start.interrupted.load(Ordering::Relaxed) {
                 return Err(Silence::Interrupted);
@@ -140,7 +155,7 @@ impl<'a> Process<'a> {
                 return Err(Silence::Deadline);
             }
             let left = Timespec::try_from(Duration::from_nanos(left_ns)).map_err(|_| Silence::Deadline)?;
-            match poll(&mut [PollFd::new(&self.answers, PollFlags::IN)], Some(&left)) {
+            match poll(&mut [PollFd::new(pipe, ready)], Some(&left)) {
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return Ok(()),
                 Err(error) => return Err(Silence::NoFrame(error.to_string())),
@@ -174,9 +189,12 @@ impl<'a> Process<'a> {
         None
     }
 
-    /// Ends the process if it still runs, and reaps it.
+    /// Ends the process and everything it started, and reaps it.
     fn end(&mut self) {
-        // Both fail only for a process that is gone already, which is what is wanted.
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _gone = kill_process_group(group, Signal::KILL);
+        }
+        // All three fail only for processes that are gone already, which is what is wanted.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -308,7 +326,9 @@ fn nanos(duration: Duration) -> u64 {
 
 fn cause_of(status: ExitStatus, log_tail: &str) -> EngineError {
     match (status.signal(), status.code()) {
-        (Some(signal), _) => EngineError::Killed { signal, name: signal_name(signal) },
+        (Some(signal), _) => {
+            EngineError::Killed { signal, name: signal_name(signal), log: log_tail.to_owned() }
+        }
         (None, code) => EngineError::Exited { status: code.unwrap_or(-1), log: log_tail.to_owned() },
     }
 }

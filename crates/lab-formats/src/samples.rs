@@ -34,7 +34,11 @@ pub(crate) fn disturbed_session() -> Session {
                 completed.validity = Validity::Suspect(vec![reason]);
             }
             (2, outcome) => {
-                *outcome = Outcome::Failed(EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() });
+                *outcome = Outcome::Failed(EngineError::Killed {
+                    signal: 9,
+                    name: "SIGKILL".to_owned(),
+                    log: String::new(),
+                });
                 recorded.measurements.clear();
             }
             _ => {}
@@ -103,6 +107,7 @@ fn side(session: &Session) -> Side {
         status: session.status().to_string(),
         completed: session.completed().count(),
         asked: session.header.repeat,
+        suspect: 0,
     }
 }
 

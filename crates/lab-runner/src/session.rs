@@ -1,7 +1,7 @@
 //! The session loop.
 
 use lab_core::clock::Clock;
-use lab_core::engine::{Engine, EngineError, LoadRequest, Tokens};
+use lab_core::engine::{Engine, EngineError, LoadRequest, Loaded, Tokens};
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::Reading;
 use lab_core::record::{Completed, Launch, LaunchStart, Outcome, Repetition, RepetitionKind, SessionStatus};
@@ -106,8 +106,8 @@ impl<E> Session<'_, '_, E> {
         let index = self.n_launches;
         self.n_launches += 1;
         let started = start(index).and_then(|mut launched| {
-            let loaded = launched.engine.load(self.order.load)?;
-            Ok((launched, loaded.ready_ns.saturating_sub(loaded.request_ns)))
+            let load_ns = load_time(&launched.engine.load(self.order.load)?)?;
+            Ok((launched, load_ns))
         });
         match started {
             Err(EngineError::Interrupted) => Ok(Next::Stop),
@@ -143,13 +143,18 @@ impl<E> Session<'_, '_, E> {
         for kind in warmups.chain(measured) {
             (self.sink)(Event::Begins(kind))?;
             let outcome = self.repetition(load_ns, launched);
-            let next = follows(&outcome);
+            // What a plan warms up must be warm: a launch whose warm-up failed measures nothing.
+            let is_cold = kind == RepetitionKind::Warmup && matches!(outcome, Outcome::Failed(_));
+            let next = match follows(&outcome) {
+                Next::Continue if is_cold => Next::NewLaunch,
+                next => next,
+            };
             if next == Next::Stop {
                 return Ok(Next::Stop);
             }
             self.record(launch, kind, outcome.clone())?;
             if next == Next::NewLaunch {
-                // A launch that dies warming up costs its measured repetition too, or a session could go on for ever.
+                // A launch that fails warming up costs a measured repetition too, or a session could go on for ever.
                 if kind == RepetitionKind::Warmup {
                     self.record(launch, RepetitionKind::Measured, outcome)?;
                 }
@@ -164,8 +169,9 @@ impl<E> Session<'_, '_, E> {
         let reset = (launched.reset_peak_memory)();
         let sent_ns = self.clock.now_ns();
         let answer = launched.engine.generate(self.order.workload, sent_ns);
-        let outside_ns = self.clock.now_ns() - sent_ns;
-        let tokens = match answer {
+        let received_ns = self.clock.now_ns();
+        let outside_ns = received_ns - sent_ns;
+        let tokens = match answer.and_then(|tokens| answered_between(tokens, sent_ns, received_ns)) {
             Ok(tokens) => tokens,
             Err(error) => return Outcome::Failed(error),
         };
@@ -214,6 +220,27 @@ impl<E> Session<'_, '_, E> {
             _ => SessionStatus::Completed,
         }
     }
+}
+
+/// Returns how long loading took by the engine's own stamps, in nanoseconds.
+fn load_time(loaded: &Loaded) -> Result<u64, EngineError> {
+    let Loaded { request_ns, ready_ns, .. } = loaded;
+    ready_ns.checked_sub(*request_ns).ok_or_else(|| {
+        let message =
+            format!("the model was ready at {ready_ns} ns, before it was asked for at {request_ns} ns");
+        EngineError::Protocol { message }
+    })
+}
+
+/// Both sides read the same clock: an answer whose stamps lie outside the time between question and answer is none to
+/// this question.
+fn answered_between(tokens: Tokens, sent_ns: u64, received_ns: u64) -> Result<Tokens, EngineError> {
+    let last_ns = tokens.stamps_ns.last().copied().unwrap_or(received_ns);
+    if tokens.request_ns >= sent_ns && last_ns <= received_ns {
+        return Ok(tokens);
+    }
+    let message = "its stamps lie outside the time between question and answer".to_owned();
+    Err(EngineError::Protocol { message })
 }
 
 /// An engine that answered that it failed lives on; any other error is the end of its process, or of trust in it.

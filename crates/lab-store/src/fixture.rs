@@ -176,6 +176,7 @@ fn engine_part() -> EnginePart {
         settings: BTreeMap::new(),
         executable: Digest::of(b"executable"),
         protocol: 1,
+        arguments: Vec::new(),
     }
 }
 
@@ -190,7 +191,7 @@ fn recorded(n: u32, index: u32, n_prompt: usize) -> RecordedRepetition {
     let kind =
         if index.is_multiple_of(2) && !failed { RepetitionKind::Warmup } else { RepetitionKind::Measured };
     let outcome = if failed {
-        Outcome::Failed(EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() })
+        Outcome::Failed(EngineError::Killed { signal: 9, name: "SIGKILL".to_owned(), log: String::new() })
     } else {
         Outcome::Completed(completed(n, index))
     };

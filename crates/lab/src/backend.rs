@@ -20,11 +20,9 @@ pub(crate) struct Backend {
 }
 
 /// Variables of the user's environment that reach an engine, each because engines or their C library heed it. All
-/// others are dropped; what passes is part of the fingerprint.
-const PASSED: [&str; 9] = [
+/// others are dropped (candle's own pinning too: the harness sets the cores); what passes is part of the fingerprint.
+const PASSED: [&str; 7] = [
     "CANDLE_BARRIER_POOL_SPIN_LIMIT",
-    "CANDLE_CPU_AFFINITY",
-    "CANDLE_CPU_MASK",
     "CANDLE_DEQUANTIZE_ALL",
     "CANDLE_DEQUANTIZE_ALL_F16",
     "GLIBC_TUNABLES",
@@ -46,7 +44,9 @@ const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "R
 /// two threads on one core collapse.
 pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Backend> {
     let allowed = process::affinity(roots, std::process::id()).map_err(Failure::run)?;
-    let allowed: Vec<u32> = allowed.iter().collect();
+    // A mask may name processors that are not there.
+    let is_online = |core: &u32| host.online.value().is_none_or(|online| online.contains(*core));
+    let allowed: Vec<u32> = allowed.iter().filter(is_online).collect();
     let cores = match &spec.cores {
         None => allowed,
         Some(wanted) => check_cores(wanted, &allowed)?,

@@ -87,11 +87,14 @@ fn cache(cache: &lab_host::cpu::Cache) -> String {
     format!("L{level} {kind}: {instances} x {} KiB, shared by {shared_by}", size_bytes / 1024)
 }
 
-/// A foreign program's word about its build is bound to the bytes that gave it.
+/// A foreign program's word about its build is bound to the bytes that gave it and to the arguments they were given.
 pub(crate) fn engine_part(kind: &EngineKind, hello: &Hello, executable: Digest) -> EnginePart {
-    let build = match kind {
-        EngineKind::Candle | EngineKind::Scripted(_) => hello.build,
-        EngineKind::Command(_) => Digest::of_canonical("lab.foreign-engine.v1", &(hello.build, executable)),
+    let (build, arguments) = match kind {
+        EngineKind::Candle | EngineKind::Scripted(_) => (hello.build, Vec::new()),
+        EngineKind::Command(words) => {
+            let arguments = words[1..].to_vec();
+            (Digest::of_canonical("lab.foreign-engine.v1", &(hello.build, executable, &arguments)), arguments)
+        }
     };
     EnginePart {
         name: hello.name.clone(),
@@ -100,5 +103,6 @@ pub(crate) fn engine_part(kind: &EngineKind, hello: &Hello, executable: Digest) 
         settings: hello.settings.clone(),
         executable,
         protocol: hello.protocol,
+        arguments,
     }
 }

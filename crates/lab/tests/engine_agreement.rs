@@ -32,10 +32,11 @@ struct Golden {
 struct GoldenPosition {
     best: u32,
     margin: f64,
-    next_logprob: f64,
+    best_logprob: f64,
+    next_logprob: Option<f64>,
 }
 
-/// How far llama.cpp is from itself under another attention kernel.
+/// How far llama.cpp is from itself under another attention kernel: mean distance of the best token's log-probability.
 #[derive(Deserialize)]
 struct Noise {
     mean_distance: f64,
@@ -87,11 +88,12 @@ fn mean(values: &[f64]) -> f64 {
 #[expect(clippy::print_stdout, reason = "the mean distance is a figure to show")]
 fn check(plan_text: &str, recorded: &str) {
     let Some(model) = real_model(&plan(plan_text)) else { return };
+    let _alone = alone();
     let fresh = std::env::var_os("LAB_ORACLE_AGREEMENT").map(|path| std::fs::read_to_string(path).unwrap());
-    let fresh = fresh.and_then(|text| serde_json::from_str(&text).ok());
-    let golden: Golden = fresh
-        .filter(|fresh: &Golden| fresh.model_sha256 == model.sha256)
-        .unwrap_or_else(|| serde_json::from_str(recorded).expect("the golden file is JSON"));
+    let parse = |text: &str| serde_json::from_str::<Golden>(text).expect("the oracle's file is JSON");
+    let fresh = fresh.map(|text| parse(&text)).filter(|fresh| fresh.model_sha256 == model.sha256);
+    println!("against the {} choices of llama.cpp", if fresh.is_some() { "fresh" } else { "recorded" });
+    let golden = fresh.unwrap_or_else(|| parse(recorded));
     assert_eq!(golden.model_sha256, model.sha256, "the golden choices belong to another file");
     assert!(golden.positions.len() >= 256, "a text of 256 tokens or more");
 
@@ -102,16 +104,21 @@ fn check(plan_text: &str, recorded: &str) {
     let clear: Vec<_> = pairs.iter().filter(|(_, theirs)| theirs.margin >= CLEAR_MARGIN).collect();
     let parted: Vec<_> = clear.iter().filter(|(ours, theirs)| ours.best != theirs.best).collect();
     let distances: Vec<f64> =
-        pairs.iter().map(|(ours, theirs)| (ours.next_logprob - theirs.next_logprob).abs()).collect();
+        pairs.iter().map(|(ours, theirs)| (ours.best_logprob - theirs.best_logprob).abs()).collect();
+    let on_next = |(ours, theirs): &(&Position, &GoldenPosition)| {
+        Some((ours.next_logprob - theirs.next_logprob?).abs())
+    };
+    let distances_next: Vec<f64> = pairs.iter().filter_map(on_next).collect();
     let same = pairs.iter().filter(|(ours, theirs)| ours.best == theirs.best).count();
     println!(
         "{} positions, {} with a margin of {CLEAR_MARGIN} or more: {} part; all positions: {same} agree; mean \
-         difference of log-probabilities {:.4} (llama.cpp against itself {:.4})",
+         difference of log-probabilities: best token {:.4} (llama.cpp against itself {:.4}), next token of the text {:.4}",
         pairs.len(),
         clear.len(),
         parted.len(),
         mean(&distances),
-        golden.noise.mean_distance
+        golden.noise.mean_distance,
+        mean(&distances_next)
     );
     assert!(clear.len() >= 200, "the text has too few clear choices to prove anything");
     assert!(parted.is_empty(), "{} clear choices part", parted.len());

@@ -38,8 +38,11 @@ fn lines(lines: Vec<Text>) -> Option<Block> {
 }
 
 fn side(side: &Side) -> String {
-    let Side { session, plan, model, started_at, status, completed, asked } = side;
-    format!("{session}, plan {plan}, model {model}, started {started_at}, {status}, {completed} of {asked}")
+    let Side { session, plan, model, started_at, status, completed, asked, suspect } = side;
+    let suspects = if *suspect > 0 { format!(", {suspect} suspect") } else { String::new() };
+    format!(
+        "{session}, plan {plan}, model {model}, started {started_at}, {status}, {completed} of {asked}{suspects}"
+    )
 }
 
 fn tone(conclusion: Conclusion) -> Tone {

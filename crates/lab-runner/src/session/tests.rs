@@ -63,7 +63,7 @@ fn tokens(request_ns: u64) -> Tokens {
 }
 
 fn dead() -> EngineError {
-    EngineError::Killed { signal: 9, name: "SIGKILL".to_owned() }
+    EngineError::Killed { signal: 9, name: "SIGKILL".to_owned(), log: String::new() }
 }
 
 fn sick() -> EngineError {
@@ -140,7 +140,21 @@ fn a_dead_engine_costs_one_repetition_and_the_session_goes_on() {
 #[test]
 fn a_failed_answer_keeps_the_launch() {
     check(Isolation::Session, 0, vec![None, Some(sick())], "LmXm", SessionStatus::Incomplete);
-    check(Isolation::Session, 1, vec![Some(sick())], "Lxmmm", SessionStatus::Completed);
+}
+
+#[test]
+fn a_launch_whose_warm_up_failed_measures_nothing() {
+    check(Isolation::Session, 1, vec![Some(sick())], "LxXLwmm", SessionStatus::Incomplete);
+    check(Isolation::Launch, 1, vec![Some(sick())], "LxXLwmLwm", SessionStatus::Incomplete);
+}
+
+#[test]
+fn an_answer_to_another_question_is_refused() {
+    let tokens = |request_ns, last_ns| Tokens { request_ns, stamps_ns: vec![last_ns], ..tokens(0) };
+    assert!(answered_between(tokens(10, 20), 10, 20).is_ok());
+    assert!(answered_between(tokens(9, 20), 10, 20).is_err());
+    assert!(answered_between(tokens(10, 21), 10, 20).is_err());
+    assert!(load_time(&Loaded { request_ns: 5, ready_ns: 4, vocabulary: 1 }).is_err());
 }
 
 #[test]

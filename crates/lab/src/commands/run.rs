@@ -1,6 +1,6 @@
 //! `lab run`: carry out a plan and store the session.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -84,7 +84,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     store.begin_session(&header)?;
     let order = Order {
         workload: &workload,
-        load: &LoadRequest { model: model.local.path.display().to_string(), positions: workload.positions() },
+        load: &LoadRequest { model: absolute(&model.local.path), positions: workload.positions() },
         repeat,
         warmup: plan.run.warmup,
         isolation: plan.run.isolation,
@@ -147,6 +147,11 @@ fn header(
             engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),
         },
     })
+}
+
+/// The engine may work in another folder.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 fn announce(plan: &Plan, header: &SessionHeader) {

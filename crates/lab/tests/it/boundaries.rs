@@ -174,3 +174,16 @@ fn every_dependency_has_its_version_in_one_place() {
         }
     }
 }
+
+/// No executor near the measuring path (invariant I11), no C library for TLS.
+#[test]
+fn nothing_in_the_lock_file_brings_an_executor_or_openssl() {
+    let lock = table(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock"));
+    let packages = lock["package"].as_array().unwrap();
+    assert!(packages.len() > 100, "the lock file lists what is built");
+    for package in packages {
+        let name = package["name"].as_str().unwrap();
+        let banned = ["tokio", "async-std", "smol", "openssl-sys", "native-tls"];
+        assert!(!banned.contains(&name), "`{name}` is locked");
+    }
+}
