@@ -242,9 +242,10 @@ fn cached(cache: &Cache, identity: &Digest, pin: Option<Digest>) -> Option<Model
     })
 }
 
-/// Returns the digest to look for: the pinned one if its blob is there, otherwise what the source gave before.
+/// Returns the digest to look for: the pinned one, or without a pin what the source gave before. What it gave before
+/// says nothing about a new pin: the file may have been replaced on purpose.
 fn known_digest(cache: &Cache, identity: &Digest, pin: Option<Digest>) -> Option<Digest> {
-    pin.filter(|sha256| cache.blob(*sha256).is_some()).or_else(|| cache.indexed(identity))
+    pin.or_else(|| cache.indexed(identity))
 }
 
 /// Returns the pinned digest where it alone says which bytes are meant. A synthetic model is what its shape says:

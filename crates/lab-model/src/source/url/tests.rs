@@ -24,11 +24,17 @@ enum Answer {
 
 /// Answers one connection after the other and returns the `Range` headers it saw.
 fn serve(content: Vec<u8>, answers: &[Answer]) -> (String, JoinHandle<Vec<Option<String>>>) {
+    serve_each(answers.iter().map(|answer| (content.clone(), *answer)).collect())
+}
+
+/// As [`serve`], with a file that may change from one request to the next.
+fn serve_each(answers: Vec<(Vec<u8>, Answer)>) -> (String, JoinHandle<Vec<Option<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/m.gguf", listener.local_addr().unwrap());
-    let answers = answers.to_vec();
     let server = std::thread::spawn(move || {
-        answers.into_iter().map(|answer| serve_one(listener.accept().unwrap().0, &content, answer)).collect()
+        let answer =
+            |(content, answer): (Vec<u8>, Answer)| serve_one(listener.accept().unwrap().0, &content, answer);
+        answers.into_iter().map(answer).collect()
     });
     (url, server)
 }
@@ -119,6 +125,22 @@ fn a_download_ends_in_the_cache_and_is_not_repeated() {
     assert_eq!(fixture.obtain(&spec).unwrap(), model);
     assert_eq!(status(&fixture.cache, &spec, fixture.folder.path()).unwrap(), ModelStatus::Cached(model));
     assert_eq!(fixture.names("partial"), [""; 0]);
+}
+
+#[test]
+fn a_pin_that_changed_with_the_file_brings_the_new_file() {
+    let fixture = Fixture::new();
+    let (old, new) = (b"the old file".to_vec(), b"the new file".to_vec());
+    let (url, server) = serve_each(vec![(old.clone(), Answer::Honest), (new.clone(), Answer::Honest)]);
+    let [first, second] = [&old, &new].map(|content| spec(&url, Some(Digest::of(content))));
+    assert_eq!(fs::read(fixture.obtain(&first).unwrap().path).unwrap(), old);
+    let needed = status(&fixture.cache, &second, fixture.folder.path()).unwrap();
+    assert_eq!(needed, ModelStatus::NeedsDownload { what: url });
+    assert_eq!(fs::read(fixture.obtain(&second).unwrap().path).unwrap(), new);
+    assert_eq!(server.join().unwrap().len(), 2);
+    // Neither pin asks the server again.
+    assert_eq!(fixture.obtain(&first).unwrap().sha256, Digest::of(&old));
+    assert_eq!(fixture.obtain(&second).unwrap().sha256, Digest::of(&new));
 }
 
 #[test]
