@@ -208,7 +208,7 @@ impl Cache {
         let written = hash(path, before.len(), progress)?;
         let after = fs::metadata(path).map_err(SourceError::file("read", path))?;
         if Memo::new(path, &before, written.sha256) != Memo::new(path, &after, written.sha256) {
-            return Err(SourceError::ChangedWhileHashing { path: path.to_owned() });
+            return Err(SourceError::ChangedWhileRead { path: path.to_owned() });
         }
         self.remember(path, &after, written.sha256);
         Ok(written)

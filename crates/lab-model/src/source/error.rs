@@ -34,9 +34,9 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
-    /// Somebody wrote to a file while its digest was taken.
-    #[error("`{path}` changed while it was being hashed", path = path.display())]
-    ChangedWhileHashing {
+    /// Somebody wrote to a file while its digest was taken or while it was requantised.
+    #[error("`{path}` changed while it was being read", path = path.display())]
+    ChangedWhileRead {
         /// The path.
         path: PathBuf,
     },

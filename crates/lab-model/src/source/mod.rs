@@ -331,12 +331,26 @@ fn requantized(
         }
         None => {
             let (partial, written) = rewritten(cache, &identity, source, requantize, progress)?;
+            expect_unchanged(cache, source, progress)?;
             let model = cache.adopt(partial, written, requantize.sha256, &what)?;
             cache.index(&identity, model.sha256)?;
             model
         }
     };
     Ok(LocalModel { source_sha256: source.sha256, ..model })
+}
+
+/// Refuses a source that is no longer the file whose digest was taken: the user's own may be overwritten at any time,
+/// and what was written would be remembered as made from the bytes before.
+fn expect_unchanged(
+    cache: &Cache,
+    source: &LocalModel,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), SourceError> {
+    match cache.digest_of(&source.path, progress)?.sha256 == source.sha256 {
+        true => Ok(()),
+        false => Err(SourceError::ChangedWhileRead { path: source.path.clone() }),
+    }
 }
 
 fn rewritten(

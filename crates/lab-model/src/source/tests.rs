@@ -198,6 +198,25 @@ fn requantising_adds_a_second_blob_and_remembers_its_source() {
 }
 
 #[test]
+fn a_file_that_changes_while_it_is_requantised_gives_nothing() {
+    let fixture = Fixture::new();
+    fixture.own_model("m.gguf");
+    let path = fixture.folder.path().canonicalize().unwrap().join("m.gguf");
+    let spec = ModelSpec { requantize: to_q8_0(None), ..own("m.gguf") };
+    let mut overwrite = |progress: Progress| {
+        if progress.stage == Stage::Requantizing {
+            let mut file = File::options().append(true).open(&path).unwrap();
+            io::Write::write_all(&mut file, b"!").unwrap();
+        }
+    };
+    let error = obtain(&fixture.cache, &spec, fixture.folder.path(), &mut overwrite).unwrap_err();
+    assert_eq!(error.to_string(), format!("`{}` changed while it was being read", path.display()));
+    assert_eq!(fixture.blobs(), 0);
+    assert!(!fixture.cache.root().join("index").exists());
+    assert_eq!(fixture.stages(&spec), [Stage::Requantizing], "the digest of the new bytes is known");
+}
+
+#[test]
 fn status_says_what_requantising_will_write() {
     let fixture = Fixture::new();
     fixture.own_model("m.gguf");
