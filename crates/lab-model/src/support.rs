@@ -107,7 +107,7 @@ pub enum Unsupported {
     RopeScaling {
         /// The metadata key.
         key: String,
-        /// The kind of scaling.
+        /// The kind of scaling, or its factor where the file names no kind.
         scaling: String,
     },
     /// Heads of another width than candle derives, or heads that are rotated in part.
@@ -236,12 +236,23 @@ fn rope_problems(gguf: &Gguf, shape: &LlamaShape) -> Vec<Unsupported> {
     if gguf.tensor(ROPE_FREQUENCIES).is_some() {
         problems.push(Unsupported::RopeFrequencies);
     }
-    let key = format!("{}.rope.scaling.type", shape.architecture);
-    let scaling = gguf.metadata().value(&key).and_then(Value::as_str);
-    if let Some(scaling) = scaling.filter(|scaling| *scaling != "none") {
-        problems.push(Unsupported::RopeScaling { key, scaling: scaling.to_owned() });
-    }
+    problems.extend(rope_scaling(gguf, &shape.architecture));
     problems
+}
+
+/// Finds a stretched rotation: by its type, or, where the file names none, by its factor. llama.cpp takes a factor
+/// without a type for linear scaling, and a factor of 0 for none (`llama-model.cpp`, `load_hparams`).
+fn rope_scaling(gguf: &Gguf, architecture: &str) -> Option<Unsupported> {
+    let key = format!("{architecture}.rope.scaling.type");
+    if let Some(scaling) = gguf.metadata().value(&key).and_then(Value::as_str) {
+        return (scaling != "none").then(|| Unsupported::RopeScaling { key, scaling: scaling.to_owned() });
+    }
+    // The second is the older name of the first.
+    let keys = ["rope.scaling.factor", "rope.scale_linear"].map(|key| format!("{architecture}.{key}"));
+    keys.into_iter().find_map(|key| {
+        let factor = gguf.metadata().value(&key).and_then(Value::as_f32)?;
+        (!matches!(factor, 0.0 | 1.0)).then(|| Unsupported::RopeScaling { key, scaling: factor.to_string() })
+    })
 }
 
 fn tensor_problems(gguf: &Gguf, shape: &LlamaShape) -> Vec<Unsupported> {
@@ -374,6 +385,21 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn a_factor_without_a_type_is_rope_scaling_too() {
+        let wrong = "which the built-in engine would ignore: its output would be wrong";
+        for key in ["llama.rope.scaling.factor", "llama.rope.scale_linear"] {
+            for (factor, refused) in [(4.0, true), (0.5, true), (1.0, false), (0.0, false)] {
+                let mut model = TinyLlama::new();
+                model.metadata.set(key, Value::F32(factor));
+                let sentence = format!("`{key}` is `{factor}`, {wrong}");
+                check(&model, 1, &[sentence.as_str()][..usize::from(refused)]);
+                model.metadata.set("llama.rope.scaling.type", Value::String("none".to_owned()));
+                check(&model, 1, &[]);
+            }
+        }
     }
 
     #[test]
