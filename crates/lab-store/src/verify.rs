@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lab_core::digest::Digest;
 use lab_core::metric::{Measurement, Reading};
-use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind, Session, SessionId};
+use lab_core::record::{
+    Completed, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session, SessionId,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Row};
 
-use crate::body::session_columns;
-use crate::chain::{RECORDED, Recorded, SESSION, digest_at, genesis, last_link, next_head};
+use crate::body::{OutcomeColumns, session_columns};
+use crate::chain::{RECORDED, REPETITION, Recorded, SESSION, digest_at, genesis, last_link, next_head};
 use crate::error::{Failure, StoreError};
 use crate::migrate::{apply_missing, known_schema, schema_of};
 use crate::open::Store;
@@ -47,8 +49,8 @@ impl Verification {
 
 impl Store {
     /// Recomputes the store: SQLite's own checks, the schema against the migrations, every row digest, every link of the
-    /// chain, the digests of the fingerprint parts, the columns of every session against its header, and every published
-    /// measurement from its raw timeline. Looks at one snapshot, so that sessions may be recorded meanwhile.
+    /// chain, the digests of the fingerprint parts, the columns of every session against its header and of every
+    /// repetition against its outcome, and every published measurement from its raw timeline. Looks at one snapshot, so that sessions may be recorded meanwhile.
     ///
     /// `expect_head` is a head kept elsewhere: it must be the store's head or one that the chain has passed. Without it,
     /// a chain cut at its end or rebuilt from its start goes unnoticed.
@@ -189,7 +191,10 @@ impl<'a> Check<'a> {
         for row in rows {
             let (subject, digest) = row?;
             self.verification.rows += 1;
-            self.unclaimed.insert(subject, digest);
+            // Two rows of one name: lab's schema has none, a schema that was tampered with may.
+            if self.unclaimed.insert(subject.clone(), digest).is_some() {
+                self.found(Finding::RowWithoutLink { subject });
+            }
         }
         Ok(())
     }
@@ -274,6 +279,7 @@ impl<'a> Check<'a> {
             self.measurements(session.header.id, recorded, completed, n_prompt);
         }
         for recorded in &session.repetitions {
+            self.outcome_columns(session.header.id, &recorded.repetition)?;
             let counts = recorded.repetition.kind == RepetitionKind::Measured && is_completed(recorded);
             if !counts && !recorded.measurements.is_empty() {
                 let (session, repetition) = (session.header.id, recorded.repetition.index);
@@ -298,6 +304,22 @@ impl<'a> Check<'a> {
             if column != "body" && stored != Some(expected) {
                 self.found(Finding::ColumnMismatch { subject: SESSION.subject_of(&[&id]), column });
             }
+        }
+        Ok(())
+    }
+
+    /// Compares the columns of a repetition's row, which listings count, with the outcome in its body.
+    fn outcome_columns(&mut self, session: SessionId, repetition: &Repetition) -> Result<(), Failure> {
+        let OutcomeColumns { outcome, validity, body: _, timeline: _ } =
+            OutcomeColumns::of(session, repetition)?;
+        let stored: (String, Option<String>) = self
+            .connection
+            .prepare_cached("SELECT outcome, validity FROM repetition WHERE session = ? AND idx = ?")?
+            .query_row((session.to_string(), repetition.index), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let agreements = [("outcome", stored.0 == outcome), ("validity", stored.1.as_deref() == validity)];
+        for (column, _) in agreements.into_iter().filter(|(_, agrees)| !agrees) {
+            let subject = REPETITION.subject_of(&[&session, &repetition.index]);
+            self.found(Finding::ColumnMismatch { subject, column });
         }
         Ok(())
     }
