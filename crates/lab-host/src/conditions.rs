@@ -1,7 +1,7 @@
-//! What is recorded around a run: who else was busy, and how the machine was set.
+//! What is recorded before each launch: who else was busy, and how the machine was set.
 //!
-//! Cheap enough to be read before and after every repetition (some dozen small files). Counters are given as they
-//! stand, since only their difference over a run means anything, and the caller knows the run.
+//! Some dozen small files. Counters are given as they stand: from one launch to the next their difference tells what
+//! happened between. This version of lab records the conditions and judges no run by them.
 
 use serde::{Deserialize, Serialize};
 

@@ -20,7 +20,8 @@ pub struct Capability {
     pub name: &'static str,
     /// What it serves.
     pub what_for: &'static str,
-    /// The engine contract's metrics that suffer without it, by name; empty where it only guards against noise.
+    /// The engine contract's metrics that have no value without it, by name; where several capabilities name one, any of
+    /// them gives it a value. Empty where metrics keep their value and only lose some of what explains it.
     pub metrics: &'static [&'static str],
     /// Whether it is there.
     #[serde(flatten)]
@@ -85,16 +86,25 @@ struct Question {
     answer: fn(&Roots) -> Status,
 }
 
-const TIMES: &[&str] =
-    &["tokens_per_sec", "latency_total_ms", "latency_p50_ms", "latency_p95_ms", "op_time_ms"];
+const TIMES: &[&str] = &["tokens_per_sec", "latency_total_ms", "latency_p50_ms", "latency_p95_ms"];
 const ENERGY: &[&str] = &["watts_avg", "tokens_per_watt"];
 
+/// Says of itself what the metric `op_time_ms` says in every session.
+const NO_PROFILE: &str = "this version of lab takes no profile per operation";
+
+/// Conditions are recorded before each launch; this version judges no run by them.
 const QUESTIONS: &[Question] = &[
     Question {
         name: "monotonic clock",
         what_for: "every duration; the contract asks for steps of a microsecond or less",
         metrics: TIMES,
         answer: timing::monotonic_clock,
+    },
+    Question {
+        name: "profile per operation",
+        what_for: "the time that each kind of operation takes",
+        metrics: &["op_time_ms"],
+        answer: |_| Status::unavailable(NO_PROFILE),
     },
     Question {
         name: "energy by RAPL",
@@ -140,38 +150,38 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "swap",
-        what_for: "noticing runs that measured the disk",
+        what_for: "pages swapped, recorded before each launch and not judged",
         metrics: &[],
         answer: memory::swap,
     },
     Question {
         name: "affinity",
         what_for: "a core of its own for every engine thread",
-        metrics: TIMES,
+        metrics: &[],
         answer: timing::affinity,
     },
     Question {
         name: "steal accounting",
-        what_for: "noticing runs from which a hypervisor took time",
-        metrics: TIMES,
+        what_for: "the time a hypervisor took, recorded before each launch and not judged",
+        metrics: &[],
         answer: timing::steal,
     },
     Question {
         name: "pressure (PSI)",
-        what_for: "noticing runs that waited for a CPU",
-        metrics: TIMES,
+        what_for: "how busy the CPUs are, recorded before each launch and not judged",
+        metrics: &[],
         answer: timing::pressure,
     },
     Question {
         name: "cpu frequency",
-        what_for: "noticing runs at another frequency",
-        metrics: TIMES,
+        what_for: "governor and frequency, recorded before each launch and not judged",
+        metrics: &[],
         answer: timing::frequency,
     },
     Question {
         name: "throttle counters",
-        what_for: "noticing runs on a processor slowed down for its heat",
-        metrics: TIMES,
+        what_for: "slowdowns for heat, recorded before each launch and not judged",
+        metrics: &[],
         answer: timing::throttling,
     },
     Question {
@@ -182,13 +192,13 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "huge pages",
-        what_for: "knowing whether memory came in large pages, which changes speed",
+        what_for: "how the kernel gives large pages, recorded before each launch and not judged",
         metrics: &[],
         answer: memory::huge_pages,
     },
     Question {
         name: "address-space randomisation",
-        what_for: "knowing whether the layout of memory differs from launch to launch, which changes speed",
+        what_for: "how far addresses are shuffled, recorded before each launch and not judged",
         metrics: &[],
         answer: memory::address_space_randomisation,
     },
@@ -236,6 +246,20 @@ mod tests {
         let names: BTreeSet<_> = QUESTIONS.iter().map(|question| question.name).collect();
         assert_eq!(names.len(), QUESTIONS.len());
         assert!(QUESTIONS.iter().all(|question| !question.what_for.is_empty()));
+    }
+
+    #[test]
+    fn a_metric_is_named_only_where_it_has_no_value_without_the_capability() {
+        let naming = |metric: &str| -> Vec<&str> {
+            let questions = QUESTIONS.iter().filter(|question| question.metrics.contains(&metric));
+            questions.map(|question| question.name).collect()
+        };
+        for metric in TIMES {
+            assert_eq!(naming(metric), ["monotonic clock"], "{metric}");
+        }
+        assert_eq!(naming("op_time_ms"), ["profile per operation"]);
+        assert_eq!(naming("memory_peak_mb"), ["peak memory reset"]);
+        assert_eq!(naming("watts_avg"), ["energy by RAPL", "energy by hwmon", "energy by battery"]);
     }
 
     #[test]

@@ -31,3 +31,14 @@ fn no_energy_meter_is_called_a_capability_before_lab_reads_one() {
         }
     }
 }
+
+#[test]
+fn the_metric_that_this_version_cannot_give_is_never_served() {
+    let capabilities = examine(&Roots::default());
+    let mut naming = capabilities.iter().filter(|capability| capability.metrics.contains(&"op_time_ms"));
+    let Some(Status::Unavailable { reason, remedy }) = naming.next().map(|profile| &profile.status) else {
+        panic!("`op_time_ms` is named by a capability that is not there");
+    };
+    assert_eq!(reason, "this version of lab takes no profile per operation");
+    assert!(remedy.is_none() && naming.next().is_none());
+}

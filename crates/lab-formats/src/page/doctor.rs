@@ -41,3 +41,44 @@ fn missing_metrics(document: &DoctorDocument) -> Text {
     }
     Text::toned(format!("no value on this host: {}", missing.join(", ")), Tone::Doubtful)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::DOCTOR_SCHEMA;
+
+    fn capability(name: &str, metrics: &[&str], available: bool) -> CapabilityRow {
+        CapabilityRow {
+            name: name.to_owned(),
+            what_for: "anything".to_owned(),
+            metrics: metrics.iter().map(ToString::to_string).collect(),
+            available,
+            detail: "detail".to_owned(),
+            remedy: None,
+        }
+    }
+
+    fn last_words(capabilities: Vec<CapabilityRow>) -> String {
+        let document = DoctorDocument { schema: DOCTOR_SCHEMA, host: vec![], capabilities };
+        missing_metrics(&document).words
+    }
+
+    #[test]
+    fn metrics_that_nothing_available_serves_are_named() {
+        let clock = |available| capability("clock", &["tokens_per_sec", "latency_p50_ms"], available);
+        let steal = capability("steal", &[], true);
+        let profile = capability("profile", &["op_time_ms"], false);
+        let words = last_words(vec![clock(false), steal.clone(), profile.clone()]);
+        assert_eq!(words, "no value on this host: latency_p50_ms, op_time_ms, tokens_per_sec");
+        let words = last_words(vec![clock(true), steal.clone(), profile]);
+        assert_eq!(words, "no value on this host: op_time_ms");
+        assert_eq!(last_words(vec![clock(true), steal]), "every metric of the contract can be measured here");
+    }
+
+    #[test]
+    fn one_of_several_meters_is_enough() {
+        let meter = |available| capability("meter", &["watts_avg"], available);
+        assert!(last_words(vec![meter(false), meter(true)]).starts_with("every metric"));
+        assert_eq!(last_words(vec![meter(false), meter(false)]), "no value on this host: watts_avg");
+    }
+}
