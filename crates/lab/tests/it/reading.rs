@@ -125,6 +125,22 @@ fn a_sound_store_verifies_and_prints_its_head() {
     let lab = two_sessions();
     let ran = lab.run(&["verify"]).exits(0).says("sound").prints("rows ");
     assert!(ran.stdout.lines().last().unwrap().starts_with("head "), "{ran:#?}");
+    let rederived = ran.stdout.lines().find_map(|line| line.strip_prefix("rederived ")).unwrap();
+    assert!(rederived.parse::<u64>().unwrap() > 0, "{ran:#?}");
+    assert!(!ran.stderr.contains("note: "), "{ran:#?}");
+}
+
+#[test]
+fn verifying_a_store_of_an_older_lab_does_not_migrate_it() {
+    let lab = Lab::new();
+    lab.measure(Plan::scripted());
+    let version = || -> u32 {
+        let connection = Connection::open(lab.store()).unwrap();
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    };
+    Connection::open(lab.store()).unwrap().pragma_update(None, "user_version", 0).unwrap();
+    lab.run(&["verify"]).exits(2).says("open it once for writing to bring it up to date").prints_nothing();
+    assert_eq!(version(), 0);
 }
 
 #[test]
