@@ -103,7 +103,7 @@ pub struct MemoryBlock {
     pub kv_cache: u64,
     /// All together.
     pub total: u64,
-    /// What this host has free now; null where the kernel does not tell.
+    /// What lab may use now; null where the kernel does not tell.
     pub available: Option<u64>,
 }
 

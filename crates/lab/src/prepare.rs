@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use lab_core::model::ModelSource;
 use lab_core::plan::{EngineKind, Plan};
 use lab_core::workload::{PromptSpec, Workload, draw_prompt};
-use lab_host::{Roots, memory};
+use lab_host::{Roots, Unavailable, memory};
 use lab_model::gguf::{Gguf, GgufError};
 use lab_model::llama::LlamaShape;
 use lab_model::memory::MemoryEstimate;
@@ -194,10 +194,14 @@ pub(crate) fn estimate(model: &Header, workload: &Workload) -> MemoryEstimate {
     MemoryEstimate::of(model.gguf.tensors(), &model.shape, workload.positions())
 }
 
+/// Returns how many bytes of memory lab may use now: what the kernel can give, but no more than this process may have.
+pub(crate) fn available_memory(roots: &Roots) -> std::result::Result<u64, Unavailable> {
+    let usable = memory::usable_memory(roots)?;
+    Ok(memory::probe(roots).available_bytes.value().map_or(usable, |available| usable.min(*available)))
+}
+
 fn check_memory(estimate: &MemoryEstimate, roots: &Roots) -> Result<()> {
-    let probed = memory::probe(roots);
-    let usable = memory::usable_memory(roots).map_err(Failure::run)?;
-    let available = probed.available_bytes.value().copied().unwrap_or(usable).min(usable);
+    let available = available_memory(roots).map_err(Failure::run)?;
     if estimate.total() <= available {
         return Ok(());
     }
@@ -226,5 +230,34 @@ fn exit_of(error: &SourceError) -> Exit {
         | SourceError::NoPip { .. }
         | SourceError::Pip { .. } => Exit::RunFailed,
         _ => Exit::Usage,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host with 64 MiB of memory, of which this much is available, and a control group that permits 16 MiB.
+    fn host(available_kib: u32) -> (tempfile::TempDir, Roots) {
+        let folder = tempfile::tempdir().unwrap();
+        let (proc, sys) = (folder.path().join("proc"), folder.path().join("sys"));
+        std::fs::create_dir_all(proc.join("self")).unwrap();
+        std::fs::create_dir_all(sys.join("fs/cgroup/lab")).unwrap();
+        let meminfo = format!("MemTotal: 65536 kB\nMemAvailable: {available_kib} kB\n");
+        std::fs::write(proc.join("meminfo"), meminfo).unwrap();
+        std::fs::write(proc.join("self/cgroup"), "0::/lab\n").unwrap();
+        let mount = "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n";
+        std::fs::write(proc.join("self/mountinfo"), mount).unwrap();
+        std::fs::write(sys.join("fs/cgroup/lab/memory.max"), "16777216\n").unwrap();
+        let roots = Roots::new(&proc, &sys);
+        (folder, roots)
+    }
+
+    #[test]
+    fn available_is_what_the_machine_has_left_and_the_control_group_permits() {
+        for (available_kib, bytes) in [(60_000, 16 << 20), (1_000, 1_000 << 10)] {
+            let (_folder, roots) = host(available_kib);
+            assert_eq!(available_memory(&roots), Ok(bytes));
+        }
     }
 }

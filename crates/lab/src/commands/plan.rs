@@ -15,7 +15,7 @@ use lab_formats::plan_check::{
     ToleranceRow, WorkloadBlock,
 };
 use lab_formats::{page, plan_check, table};
-use lab_host::{Roots, cpu, disk, memory};
+use lab_host::{Roots, cpu, disk};
 use lab_model::memory::{MemoryEstimate, bytes_touched_per_token};
 use lab_model::source::{ModelStatus, status};
 use lab_store::{ListFilter, Store};
@@ -276,7 +276,7 @@ fn memory_block(estimate: &MemoryEstimate, roots: &Roots) -> MemoryBlock {
         token_embedding: estimate.token_embedding,
         kv_cache: estimate.kv_cache,
         total: estimate.total(),
-        available: memory::probe(roots).available_bytes.value().copied(),
+        available: prepare::available_memory(roots).ok(),
     }
 }
 
