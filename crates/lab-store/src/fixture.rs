@@ -1,14 +1,10 @@
 //! Sessions for tests: small, distinct, and true to the metric table.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
-use lab_core::fingerprint::{
-    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, ModelPart, PlanPart,
-};
+use lab_core::fingerprint::{Isolation, PlanPart};
 use lab_core::metric::{Measurement, Reading};
 use lab_core::record::{
     Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
@@ -16,7 +12,7 @@ use lab_core::record::{
 };
 use lab_core::timeline::Timeline;
 use lab_core::tolerance::Tolerance;
-use lab_core::workload::{Sampling, Stop, Workload};
+use lab_core::workload::Sampling;
 use uuid::Builder;
 
 use crate::open::Store;
@@ -73,27 +69,20 @@ pub(crate) fn record_unfinished(store: &mut Store, session: &Session) {
     }
 }
 
+/// The header of the fixture that all crates share, with what a store must not lose and what tells sessions apart.
 pub(crate) fn header(n: u32) -> SessionHeader {
-    let workload = Workload {
-        prompt: vec![1, 2, 3, n],
-        generate: 8,
-        // Above 2^53: a double would lose it.
-        sampling: Sampling::Temperature { temperature: 1.0, seed: u64::MAX - 1 },
-        stop: Stop::Length,
-    };
-    SessionHeader {
-        id: id(n),
-        started_at: Timestamp::from_nanosecond(1_763_700_000_123_456_789 + i128::from(n) * 60_000_000_000)
-            .unwrap(),
-        lab_version: "0.1.0".to_owned(),
-        plan_name: format!("plan-{n}"),
-        plan_text: "[model]\nname = \"tiny\"\r\n# ünïcödé \u{0}\n".to_owned(),
-        model_name: "tiny-synthetic".to_owned(),
-        repeat: 3,
-        tolerances: vec![("engine.v0.1/tokens_per_sec".to_owned(), Tolerance::Relative(0.03))],
-        fingerprint: fingerprint(n, &workload),
-        workload,
-    }
+    let mut header = lab_core::fixtures::session(u128::from(n), &[1, 1, 1]).header;
+    header.id = id(n);
+    header.started_at =
+        Timestamp::from_nanosecond(1_763_700_000_123_456_789 + i128::from(n) * 60_000_000_000).unwrap();
+    header.plan_name = format!("plan-{n}");
+    header.plan_text = "[model]\nname = \"tiny\"\r\n# ünïcödé \u{0}\n".to_owned();
+    header.tolerances = vec![("engine.v0.1/tokens_per_sec".to_owned(), Tolerance::Relative(0.03))];
+    header.workload.prompt = vec![1, 2, 3, n];
+    // Above 2^53: a double would lose it.
+    header.workload.sampling = Sampling::Temperature { temperature: 1.0, seed: u64::MAX - 1 };
+    header.fingerprint.plan = plan_part(&header).record();
+    header
 }
 
 /// A version 7 id whose last digits are `n`'s own.
@@ -105,29 +94,8 @@ pub(crate) fn id(n: u32) -> SessionId {
     SessionId(Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
 }
 
-fn fingerprint(n: u32, workload: &Workload) -> Fingerprint {
-    Fingerprint {
-        model: model_part().record(),
-        plan: plan_part(n, workload).record(),
-        backend: backend_part().record(),
-        hardware: hardware_part().record(),
-        engine: engine_part().record(),
-    }
-}
-
-fn model_part() -> ModelPart {
-    ModelPart {
-        weights_sha256: Digest::of(b"weights"),
-        architecture: "llama".to_owned(),
-        quantization: "q8_0".to_owned(),
-        tokenizer: Digest::of(b"tokenizer"),
-        weights: "synthetic.v1".to_owned(),
-        name: "tiny-synthetic".to_owned(),
-        bytes: 123_456,
-    }
-}
-
-fn plan_part(n: u32, workload: &Workload) -> PlanPart {
+fn plan_part(header: &SessionHeader) -> PlanPart {
+    let workload = &header.workload;
     PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,
@@ -136,47 +104,8 @@ fn plan_part(n: u32, workload: &Workload) -> PlanPart {
         stop: workload.stop,
         isolation: Isolation::Launch,
         warmup: 1,
-        name: format!("plan-{n}"),
-        repeat: 3,
-    }
-}
-
-fn backend_part() -> BackendPart {
-    BackendPart {
-        kind: "cpu_avx2".to_owned(),
-        device: "cpu".to_owned(),
-        threads: 2,
-        cores: "0-1".to_owned(),
-        instruction_sets: vec!["avx2".to_owned(), "fma".to_owned()],
-        environment: BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "2".to_owned())]),
-    }
-}
-
-fn hardware_part() -> HardwarePart {
-    HardwarePart {
-        cpu_model: Some("Some CPU".to_owned()),
-        cpu_vendor: "Some Vendor".to_owned(),
-        cpu_signature: "6-85-7".to_owned(),
-        sockets: "1".to_owned(),
-        cores: Some(2),
-        threads: Some(2),
-        caches: vec!["L1d 32 KiB".to_owned()],
-        memory_gib: Some(8),
-        accelerators: Some(vec![]),
-        virtualization: "none".to_owned(),
-        kernel: "6.1.0".to_owned(),
-    }
-}
-
-fn engine_part() -> EnginePart {
-    EnginePart {
-        name: "scripted".to_owned(),
-        version: "1".to_owned(),
-        build: Digest::of(b"build"),
-        settings: BTreeMap::new(),
-        executable: Digest::of(b"executable"),
-        protocol: 1,
-        arguments: Vec::new(),
+        name: header.plan_name.clone(),
+        repeat: header.repeat,
     }
 }
 
