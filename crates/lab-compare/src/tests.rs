@@ -246,7 +246,8 @@ fn the_same_recordings_give_the_same_report_byte_for_byte() {
 
 #[test]
 fn suspect_repetitions_are_counted_and_named() {
-    let (baseline, mut candidate) = (fixtures::session(1, &[1_000, 1_000]), fixtures::session(2, &[1_000, 1_000]));
+    let (baseline, mut candidate) =
+        (fixtures::session(1, &[1_000, 1_000]), fixtures::session(2, &[1_000, 1_000]));
     for recorded in &mut candidate.repetitions {
         if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
             completed.validity = Validity::Suspect(vec!["clock: it lies".to_owned()]);

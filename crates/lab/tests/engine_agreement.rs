@@ -89,7 +89,8 @@ fn mean(values: &[f64]) -> f64 {
 fn check(plan_text: &str, recorded: &str) {
     let Some(model) = real_model(&plan(plan_text)) else { return };
     let _alone = alone();
-    let fresh = std::env::var_os("LAB_ORACLE_AGREEMENT").map(|path| std::fs::read_to_string(path).unwrap());
+    let fresh = std::env::var_os("LAB_ORACLE_AGREEMENT")
+        .map(|path| std::fs::read_to_string(path).expect("the oracle's file can be read"));
     let parse = |text: &str| serde_json::from_str::<Golden>(text).expect("the oracle's file is JSON");
     let fresh = fresh.map(|text| parse(&text)).filter(|fresh| fresh.model_sha256 == model.sha256);
     println!("against the {} choices of llama.cpp", if fresh.is_some() { "fresh" } else { "recorded" });

@@ -62,8 +62,10 @@ fn fact(name: &str, words: String) -> (String, Text) {
 
 fn memory_words(memory: &MemoryBlock) -> String {
     let megabytes = |bytes: u64| bytes / 1_000_000;
-    let available =
-        memory.available.map(|bytes| format!("; {} MB free now", megabytes(bytes))).unwrap_or_default();
+    let available = memory
+        .available
+        .map(|bytes| format!("; {} MB may be used now", megabytes(bytes)))
+        .unwrap_or_default();
     format!(
         "about {} MB (weights {}, repacked {}, token embedding {}, KV cache {}){available}",
         megabytes(memory.total),
