@@ -15,3 +15,5 @@ pub mod launcher;
 pub mod process;
 pub mod scripted;
 pub mod serve;
+#[cfg(test)]
+mod virtual_clock;

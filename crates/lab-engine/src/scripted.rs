@@ -201,31 +201,17 @@ fn stretch_by(nanos: u64, factor: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use lab_core::workload::{Sampling, Stop, Workload};
 
     use super::*;
-
-    /// A clock that only moves when somebody waits.
-    struct Virtual(Cell<u64>);
-
-    impl Clock for Virtual {
-        fn now_ns(&self) -> u64 {
-            self.0.get()
-        }
-
-        fn wait_until_ns(&self, deadline_ns: u64) {
-            self.0.set(self.0.get().max(deadline_ns));
-        }
-    }
+    use crate::virtual_clock::Virtual;
 
     fn workload(generate: u32) -> Workload {
         Workload { prompt: vec![1, 2, 3], generate, sampling: Sampling::Greedy, stop: Stop::Length }
     }
 
     fn generate(script: Script, generate: u32, n_times: usize) -> Result<Tokens, EngineError> {
-        let clock = Virtual(Cell::new(1_000));
+        let clock = Virtual::at(1_000);
         let mut engine = Scripted::new(script, 0, &clock, Box::new(std::io::sink()));
         let mut last = Err(failed("never generated"));
         for _ in 0..n_times {
@@ -279,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_step_without_a_beginning_is_refused() {
-        let clock = Virtual(Cell::new(0));
+        let clock = Virtual::at(0);
         let mut engine = Scripted::new(Script::default(), 0, &clock, Box::new(std::io::sink()));
         assert_eq!(engine.step(1, 0), Err(no_generation()));
         assert_eq!(engine.finish(), Err(no_generation()));

@@ -71,29 +71,15 @@ fn spoken(error: EngineError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use lab_core::plan::Script;
 
     use super::*;
     use crate::scripted::Scripted;
-
-    /// A clock that only moves when somebody waits.
-    struct Virtual(Cell<u64>);
-
-    impl Clock for Virtual {
-        fn now_ns(&self) -> u64 {
-            self.0.get()
-        }
-
-        fn wait_until_ns(&self, deadline_ns: u64) {
-            self.0.set(self.0.get().max(deadline_ns));
-        }
-    }
+    use crate::virtual_clock::Virtual;
 
     /// Sends lines to the scripted engine and returns its answers, one a line.
     fn converse(requests: &str) -> Vec<String> {
-        let clock = Virtual(Cell::new(1_000));
+        let clock = Virtual::at(1_000);
         let script = Script { prefill_us: 3, token_us: 2, ..Script::default() };
         let mut engine = Scripted::new(script, 0, &clock, Box::new(io::sink()));
         let mut answers = Vec::new();
