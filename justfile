@@ -31,21 +31,39 @@ lint:
 schemas:
     cargo run --quiet --no-default-features -- schemas --output schemas
 
-# Writes docs/metrics.md from the metric table.
-metrics-doc:
+# Writes docs/metrics.md and docs/validity.md from the tables of metrics and rules.
+tables-doc:
     cargo run --quiet --no-default-features -- metrics > docs/metrics.md.new
     mv docs/metrics.md.new docs/metrics.md
+    cargo run --quiet --no-default-features -- rules > docs/validity.md.new
+    mv docs/validity.md.new docs/validity.md
 
 # Asks the pinned llama.cpp for the token goldens again and compares.
 oracle +MODELS:
     ci/oracle/check.sh {{ MODELS }}
 
-# Measures what lab itself costs: decode speed against a bare loop, and `lab list` on 1,000 runs. Needs a quiet machine.
+# Measures what lab itself costs: recording a token, decode speed against a bare loop, and `lab list` on 1,000 runs. Needs
+# a quiet machine.
 bench:
     cargo build --release
+    cargo bench -p lab-candle --bench recording
     cargo build --release --examples -p lab-candle
     python3 ci/bench/overhead.py --pairs 10
     python3 ci/bench/list.py
+
+# Proves that all instruments together cost less than half a percent of decode speed. Needs a quiet machine and minutes.
+bench-overhead PLAN="plans/smollm2.toml" *ARGUMENTS="":
+    cargo run --release -- overhead {{ PLAN }} {{ ARGUMENTS }}
+
+# Shows which repetitions a CPU hog in mid-session marks, and that no verdict is given on them. Needs a quiet machine.
+hog:
+    cargo build --release
+    ci/bench/hog.sh target/release/lab
+
+# Counts how often the rules of validity fire on a quiet machine.
+quiet MINUTES="60":
+    cargo build --release
+    ci/bench/quiet.sh target/release/lab {{ MINUTES }}
 
 # Checks licences, banned crates and sources of dependencies.
 deny:

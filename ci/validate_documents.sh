@@ -11,18 +11,23 @@ export LAB_STORE="$folder/lab.sqlite"
 check-jsonschema --check-metaschema schemas/*.json
 check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.toml
 
-"$lab" run plans/quickstart.toml --repeat 2 --format json >"$folder/run.json" 2>"$folder/talk"
-"$lab" run plans/quickstart.toml --repeat 2 >"$folder/table" 2>"$folder/talk"
+# On a machine that is busy enough every repetition is invalid (5): the documents must fit their schemas all the same.
+"$lab" run plans/quickstart.toml --repeat 2 --profile --format json >"$folder/run.json" 2>"$folder/talk" || [ $? -eq 5 ]
+"$lab" run plans/quickstart.toml --repeat 2 >"$folder/table" 2>"$folder/talk" || [ $? -eq 5 ]
 "$lab" show @latest --format json >"$folder/show.json"
 "$lab" export @latest --format json >"$folder/export.json"
 "$lab" list --format json >"$folder/list.json"
 "$lab" doctor --format json >"$folder/doctor.json"
 "$lab" plan check plans/quickstart.toml --format json >"$folder/plan-check.json"
-# Two sessions on a busy machine may well part by more than the tolerance: any judgement will do, a failure will not.
-"$lab" compare @latest~1 @latest --format json >"$folder/report.json" || [ $? -eq 1 ]
+# Two sessions on a busy machine may well part by more than the tolerance, or not be judged: any answer will do, a failure
+# will not.
+"$lab" compare @latest~1 @latest --format json >"$folder/report.json" || [[ $? =~ ^(1|3|4)$ ]]
+"$lab" overhead docs/examples/scripted.toml --blocks 101 --tokens 4 --format json >"$folder/overhead.json" 2>"$folder/talk" ||
+  [[ $? =~ ^(1|3)$ ]]
 
 check-jsonschema --schemafile schemas/session.v1.json "$folder"/{run,show,export}.json
 check-jsonschema --schemafile schemas/list.v1.json "$folder/list.json"
 check-jsonschema --schemafile schemas/doctor.v1.json "$folder/doctor.json"
 check-jsonschema --schemafile schemas/plan-check.v1.json "$folder/plan-check.json"
 check-jsonschema --schemafile schemas/report.v1.json "$folder/report.json"
+check-jsonschema --schemafile schemas/overhead.v1.json "$folder/overhead.json"

@@ -47,32 +47,90 @@ impl Chooser {
 }
 
 /// The two greatest logits.
-pub(crate) struct BestTwo {
-    pub(crate) first: u32,
-    pub(crate) second: u32,
-    pub(crate) margin: f32,
+#[derive(Debug, Clone, Copy)]
+pub struct BestTwo {
+    /// The id of the greatest.
+    pub first: u32,
+    /// The id of the second.
+    pub second: u32,
+    /// How much greater the greatest is.
+    pub margin: f32,
 }
 
-/// Finds the two greatest logits in one pass, the lowest id first on a tie.
+/// Logits that are searched together: large enough that few chunks remain, small enough to be searched twice.
+const CHUNK: usize = 1024;
+/// Accumulators side by side: what the compiler turns into vector instructions.
+const LANES: usize = 16;
+
+/// Finds the two greatest logits, the lowest id first on a tie.
 ///
-/// A logit that is no finite number is an error: the model or the arithmetic is broken, and a token chosen from it would
-/// be measured as if it were one.
-pub(crate) fn best_two(logits: &[f32]) -> Result<BestTwo, EngineError> {
-    let (mut first, mut second) = ((0, f32::NEG_INFINITY), (0, f32::NEG_INFINITY));
-    let mut all_finite = true;
-    for (id, logit) in (0_u32..).zip(logits.iter().copied()) {
-        all_finite &= logit.is_finite();
-        if logit > first.1 {
-            second = first;
-            first = (id, logit);
-        } else if logit > second.1 {
-            second = (id, logit);
-        }
+/// The greatest of each chunk comes first, without branches; then only the chunks with the two greatest are looked
+/// through. Going through the logits one by one would cost a small model a quarter of a percent of its speed.
+///
+/// # Errors
+///
+/// Fewer than two logits, or one that is no finite number: the model or the arithmetic is broken, and a token chosen from
+/// it would be measured as if it were one.
+pub fn best_two(logits: &[f32]) -> Result<BestTwo, EngineError> {
+    let chunks: Vec<Greatest> = logits.chunks(CHUNK).map(greatest).collect();
+    if logits.len() < 2 {
+        return Err(failed("there are not two logits to choose from"));
     }
-    if !all_finite || logits.len() < 2 {
+    if !chunks.iter().all(|chunk| chunk.all_finite) {
         return Err(failed("the logits are not finite numbers"));
     }
-    Ok(BestTwo { first: first.0, second: second.0, margin: first.1 - second.1 })
+    let maxima: Vec<f32> = chunks.iter().map(|chunk| chunk.value).collect();
+    let home = position_of_greatest(&maxima, None);
+    let start = home * CHUNK;
+    let own = &logits[start..logits.len().min(start + CHUNK)];
+    let first = position_of_greatest(own, None);
+    let beside = (own.len() > 1).then(|| start + position_of_greatest(own, Some(first)));
+    let elsewhere = (maxima.len() > 1).then(|| {
+        let chunk = position_of_greatest(&maxima, Some(home));
+        let start = chunk * CHUNK;
+        start + position_of_greatest(&logits[start..logits.len().min(start + CHUNK)], None)
+    });
+    let second = match (beside, elsewhere) {
+        (Some(one), Some(other)) if logits[other] > logits[one] => other,
+        (Some(one), Some(other)) if logits[other] < logits[one] => one,
+        (Some(one), Some(other)) => one.min(other),
+        (one, other) => one.or(other).expect("there are two logits at least"),
+    };
+    let id = |position| u32::try_from(position).map_err(|_| failed("the vocabulary is too large"));
+    let first = start + first;
+    Ok(BestTwo { first: id(first)?, second: id(second)?, margin: logits[first] - logits[second] })
+}
+
+/// The greatest of some logits.
+struct Greatest {
+    value: f32,
+    all_finite: bool,
+}
+
+fn greatest(logits: &[f32]) -> Greatest {
+    let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0_f32; LANES]);
+    let lanes = logits.chunks_exact(LANES);
+    let rest = lanes.remainder();
+    let take = |lane: usize, logit: f32, maxima: &mut [f32; LANES], sums: &mut [f32; LANES]| {
+        maxima[lane] = if logit > maxima[lane] { logit } else { maxima[lane] };
+        // Zero for every finite number, and no number for any other.
+        sums[lane] += logit - logit;
+    };
+    for logits in lanes {
+        for lane in 0..LANES {
+            take(lane, logits[lane], &mut maxima, &mut sums);
+        }
+    }
+    rest.iter().for_each(|logit| take(0, *logit, &mut maxima, &mut sums));
+    let value = maxima.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    Greatest { value, all_finite: sums.iter().all(|sum| *sum == 0.0) }
+}
+
+/// Returns the position of the greatest number, the first on a tie, leaving one position out.
+fn position_of_greatest(numbers: &[f32], except: Option<usize>) -> usize {
+    let others = numbers.iter().copied().enumerate().filter(|(position, _)| Some(*position) != except);
+    let greater = |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
+    others.reduce(greater).map(|(position, _)| position).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -85,6 +143,30 @@ mod tests {
         assert_eq!((best.first, best.second, best.margin.to_bits()), (1, 3, 0.0_f32.to_bits()));
         let best = best_two(&[-4.0, -1.5]).unwrap();
         assert_eq!((best.first, best.second, best.margin.to_bits()), (1, 0, 2.5_f32.to_bits()));
+    }
+
+    /// Finds the two greatest the plain way.
+    fn plainly(logits: &[f32]) -> (usize, usize) {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|one, other| logits[*other].total_cmp(&logits[*one]).then(one.cmp(other)));
+        (order[0], order[1])
+    }
+
+    #[test]
+    fn the_search_by_chunks_finds_what_a_sort_finds() {
+        let mut state = 1_u64;
+        let mut draw = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Few values: ties are common, in one chunk and across chunks.
+            f32::from(u8::try_from(state >> 59).unwrap())
+        };
+        for length in [2, 15, 16, 17, 1023, 1024, 1025, 2048, 5000] {
+            for _ in 0..40 {
+                let logits: Vec<f32> = (0..length).map(|_| draw()).collect();
+                let best = best_two(&logits).unwrap();
+                assert_eq!((best.first as usize, best.second as usize), plainly(&logits), "{length}");
+            }
+        }
     }
 
     #[test]

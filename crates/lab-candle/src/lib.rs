@@ -5,7 +5,9 @@
 //! `lab-model`, without this crate.
 
 mod choose;
+mod profile;
 mod score;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,12 +19,16 @@ use candle_transformers::models::quantized_llama::ModelWeights;
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
 use lab_core::engine::{
-    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Tokens,
+    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile, Tokens,
 };
 use lab_core::workload::Stop;
 
+pub use choose::{BestTwo, best_two};
+
 use choose::Chooser;
+use profile::{Profiler, Spans};
 pub use score::Position;
+use weights::{Residence, bytes_per_token};
 
 /// The built-in engine.
 pub struct Candle<'a> {
@@ -30,11 +36,16 @@ pub struct Candle<'a> {
     clock_resolution_ns: u64,
     model: Option<Model>,
     generation: Option<Generation>,
+    /// Only after a load that asked for a profile.
+    profiler: Option<Profiler>,
 }
 
 struct Model {
     weights: ModelWeights,
+    spans: Spans,
     eos: Option<u32>,
+    vocabulary: u32,
+    bytes_per_token: Option<u64>,
 }
 
 /// A generation begun: where it stands and how it goes on.
@@ -48,28 +59,24 @@ struct Generation {
 impl<'a> Candle<'a> {
     /// Readies the engine. `clock_resolution_ns` is what the clock was measured to resolve, in nanoseconds.
     pub fn new(clock: &'a dyn Clock, clock_resolution_ns: u64) -> Self {
-        Self { clock, clock_resolution_ns, model: None, generation: None }
+        Self { clock, clock_resolution_ns, model: None, generation: None, profiler: None }
     }
 
     fn model(&mut self) -> Result<&mut Model, EngineError> {
-        self.model.as_mut().ok_or_else(|| failed("no model is loaded"))
+        self.model.as_mut().ok_or_else(no_model)
     }
 
     /// Chooses one token from the logits of a forward pass, and says whether it ends the generation.
     fn advance(&mut self, input: &[u32], position: usize, tokens: &mut Tokens) -> Result<u32, EngineError> {
-        let logits = self.model()?.forward(input, position)?;
+        let model = self.model.as_mut().ok_or_else(no_model)?;
         let generation = self.generation.as_mut().ok_or_else(no_generation)?;
-        let chosen = generation.chooser.choose(&logits)?;
-        tokens.stamps_ns.push(self.clock.now_ns());
-        tokens.ids.push(chosen.id);
-        match chosen.margin {
-            Some(margin) => tokens.margins.get_or_insert_default().push(margin),
-            None => tokens.margins = None,
-        }
+        let logits = model.forward(input, position)?;
+        let chosen = model.spans.sampling.in_scope(|| generation.chooser.choose(&logits))?;
+        tokens.record(chosen.id, self.clock.now_ns(), chosen.margin);
         generation.last = chosen.id;
         generation.position = position + input.len();
         let ends = generation.stop == Stop::Eos;
-        tokens.ended = ends && self.model()?.eos == Some(chosen.id);
+        tokens.ended = ends && model.eos == Some(chosen.id);
         Ok(chosen.id)
     }
 }
@@ -89,9 +96,15 @@ impl Engine for Candle<'_> {
 
     fn load(&mut self, request: &LoadRequest) -> Result<Loaded, EngineError> {
         let request_ns = self.clock.now_ns();
-        let (model, vocabulary) = Model::load(&request.model)?;
-        self.model = Some(model);
-        Ok(Loaded { request_ns, ready_ns: self.clock.now_ns(), vocabulary })
+        let profiler = request.profile.then(Profiler::new);
+        let load = || Model::load(&request.model);
+        let model = match &profiler {
+            Some(profiler) => profiler.watch(load)?,
+            None => load()?,
+        };
+        let Model { vocabulary, bytes_per_token, .. } = model;
+        (self.model, self.generation, self.profiler) = (Some(model), None, profiler);
+        Ok(Loaded { request_ns, ready_ns: self.clock.now_ns(), vocabulary, bytes_per_token })
     }
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
@@ -99,15 +112,18 @@ impl Engine for Candle<'_> {
             return Err(failed("the prompt is empty"));
         }
         self.model()?.weights.clear_kv_cache();
+        if let Some(profiler) = &self.profiler {
+            profiler.restart();
+        }
         let chooser = Chooser::new(request.sampling);
         self.generation = Some(Generation { chooser, last: 0, position: 0, stop: request.stop });
-        let mut tokens = no_tokens(request_ns);
+        let mut tokens = Tokens::none(request_ns);
         self.advance(&request.prompt, 0, &mut tokens)?;
         Ok(tokens)
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
-        let mut tokens = no_tokens(request_ns);
+        let mut tokens = Tokens::none(request_ns);
         for _ in 0..n {
             let generation = self.generation.as_ref().ok_or_else(no_generation)?;
             let (last, position) = (generation.last, generation.position);
@@ -122,10 +138,16 @@ impl Engine for Candle<'_> {
     fn finish(&mut self) -> Result<(), EngineError> {
         self.generation.take().map(|_| ()).ok_or_else(no_generation)
     }
+
+    fn profile(&mut self) -> Result<Profile, EngineError> {
+        let profiler =
+            self.profiler.as_ref().ok_or_else(|| failed("the model was loaded without `profile`"))?;
+        profiler.profile().ok_or_else(|| failed("nothing was generated since the model was loaded"))
+    }
 }
 
 impl Model {
-    fn load(path: &str) -> Result<(Self, u32), EngineError> {
+    fn load(path: &str) -> Result<Self, EngineError> {
         let cannot_open = |error: io::Error| failed(&format!("cannot open `{path}`: {error}"));
         let mut file = BufReader::new(File::open(path).map_err(cannot_open)?);
         let content = gguf_file::Content::read(&mut file).map_err(from_candle)?;
@@ -134,22 +156,22 @@ impl Model {
         let vocabulary = embedding.and_then(|dims| dims.first().copied()).unwrap_or_default();
         let vocabulary = u32::try_from(vocabulary).map_err(|_| failed("the vocabulary is too large"))?;
         let eos = content.metadata.get("tokenizer.ggml.eos_token_id").and_then(|id| id.to_u32().ok());
+        let bytes_per_token = bytes_per_token(&content, Residence::probe());
         let weights = ModelWeights::from_gguf(content, &mut file, &Device::Cpu).map_err(from_candle)?;
-        Ok((Self { weights, eos }, vocabulary))
+        Ok(Self { weights, spans: Spans::new(), eos, vocabulary, bytes_per_token })
     }
 
     /// Returns the logits that follow the last of `input`, whose first token stands at `position`.
     fn forward(&mut self, input: &[u32], position: usize) -> Result<Vec<f32>, EngineError> {
+        let _forward = self.spans.forward.enter();
         let mut forward = || -> candle_core::Result<Vec<f32>> {
             let input = Tensor::new(input, &Device::Cpu)?.unsqueeze(0)?;
-            self.weights.forward(&input, position)?.squeeze(0)?.to_vec1()
+            let logits = self.weights.forward(&input, position)?;
+            let _output = self.spans.output.enter();
+            logits.squeeze(0)?.to_vec1()
         };
         forward().map_err(from_candle)
     }
-}
-
-fn no_tokens(request_ns: u64) -> Tokens {
-    Tokens { request_ns, ids: Vec::new(), stamps_ns: Vec::new(), margins: None, ended: false }
 }
 
 /// Reports what candle made of the machine and of the environment the harness passed.
@@ -171,6 +193,10 @@ fn build() -> Result<Digest, EngineError> {
 
 fn failed(message: &str) -> EngineError {
     EngineError::Failed { message: message.to_owned() }
+}
+
+fn no_model() -> EngineError {
+    failed("no model is loaded")
 }
 
 fn no_generation() -> EngineError {

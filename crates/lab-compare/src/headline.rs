@@ -3,7 +3,7 @@
 use lab_core::fingerprint::PartKind;
 use lab_core::metric::short_name;
 use lab_core::record::ContractCoverage;
-use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Side};
+use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Side, Suspicion};
 use lab_core::tolerance::change_in_words;
 
 /// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
@@ -12,23 +12,46 @@ pub(crate) fn sentence(
     refusals: &[Refusal],
     metrics: &[MetricComparison],
     contract: &ContractCoverage,
+    suspicions: &[Suspicion],
     sides: [&Side; 2],
 ) -> String {
     let mut clauses = match conclusion {
         Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, Verdict::Within))],
         Conclusion::NotReproduced => vec![format!("not reproduced: {}", changes(metrics, Verdict::Beyond))],
+        Conclusion::Inconclusive => {
+            vec![inconclusive(suspicions), format!("otherwise {}", all_changes(metrics))]
+        }
         Conclusion::Refused => vec![format!("refused: {}", reasons(refusals))],
     };
     if conclusion != Conclusion::Refused && !contract.complete {
         clauses.push(format!("contract incomplete: {}", lacks(metrics, contract)));
     }
-    let (suspect, completed) = sides
-        .iter()
-        .fold((0, 0), |(suspect, completed), side| (suspect + side.suspect, completed + side.completed));
-    if conclusion != Conclusion::Refused && suspect > 0 {
-        clauses.push(format!("{suspect} of {completed} repetitions are suspect"));
+    if conclusion != Conclusion::Refused {
+        clauses.extend(disturbed(sides));
     }
     clauses.join("; ")
+}
+
+/// Says how many repetitions were disturbed. What is invalid entered nothing.
+fn disturbed(sides: [&Side; 2]) -> Vec<String> {
+    let sum = |of: fn(&Side) -> usize| sides.iter().map(|side| of(side)).sum::<usize>();
+    let (suspect, invalid, completed) =
+        (sum(|own| own.suspect), sum(|own| own.invalid), sum(|own| own.completed));
+    let suspects =
+        (suspect > 0).then(|| format!("{suspect} of {} repetitions are suspect", completed - invalid));
+    let invalids = (invalid > 0).then(|| format!("{invalid} of {completed} are invalid and left out"));
+    suspects.into_iter().chain(invalids).collect()
+}
+
+/// Says what keeps from a verdict: `inconclusive: disturbed by steal, swap`.
+fn inconclusive(suspicions: &[Suspicion]) -> String {
+    let rules: Vec<&str> = suspicions.iter().map(|own| own.rule.as_str()).collect();
+    format!("inconclusive: the runs may have been disturbed ({})", rules.join(", "))
+}
+
+fn all_changes(metrics: &[MetricComparison]) -> String {
+    let changes = [Verdict::Beyond, Verdict::Within].map(|wanted| changes(metrics, wanted));
+    changes.into_iter().filter(|own| !own.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,12 +103,16 @@ fn reasons(refusals: &[Refusal]) -> String {
     let fields: Vec<(PartKind, &str)> = refusals
         .iter()
         .filter_map(|refusal| match refusal {
-            Refusal::Fingerprint(difference) => Some((difference.part, difference.field.as_str())),
+            Refusal::Fingerprint(difference) if !difference.is_unknown() => {
+                Some((difference.part, difference.field.as_str()))
+            }
             _ => None,
         })
         .collect();
     let parts = PartKind::ALL.iter().filter_map(|part| different_part(*part, &fields));
-    let others = refusals.iter().filter(|refusal| !matches!(refusal, Refusal::Fingerprint(_)));
+    let is_difference =
+        |refusal: &&Refusal| matches!(refusal, Refusal::Fingerprint(difference) if !difference.is_unknown());
+    let others = refusals.iter().filter(|refusal| !is_difference(refusal));
     parts.chain(others.map(Refusal::to_string)).collect::<Vec<_>>().join(", ")
 }
 

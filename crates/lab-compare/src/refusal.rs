@@ -29,8 +29,9 @@ fn unstable_output(session: &Session) -> Option<Refusal> {
     if !is_greedy(session) {
         return None;
     }
+    // A disturbance may change times, never what a greedy engine says: invalid repetitions are asked too.
     let mut outputs =
-        session.usable().map(|(recorded, completed)| (recorded, completed.token_ids.as_slice()));
+        session.completed().map(|(recorded, completed)| (recorded, completed.token_ids.as_slice()));
     let (_, first) = outputs.next()?;
     outputs.find_map(|(recorded, output)| {
         let token = first_difference(first, output)?;
@@ -49,8 +50,8 @@ fn different_output(baseline: &Session, candidate: &Session) -> Option<Refusal> 
     if !is_greedy(baseline) || !is_greedy(candidate) {
         return None;
     }
-    let (_, ours) = baseline.usable().next()?;
-    let (_, theirs) = candidate.usable().next()?;
+    let (_, ours) = baseline.completed().next()?;
+    let (_, theirs) = candidate.completed().next()?;
     let token = first_difference(&ours.token_ids, &theirs.token_ids)?;
     Some(Refusal::DifferentOutput {
         token,

@@ -2,7 +2,7 @@
 
 use lab_core::metric::Metric;
 use lab_core::record::Session;
-use lab_core::report::{Judgement, MetricComparison, Refusal, Rule};
+use lab_core::report::{Judgement, MetricComparison, Refusal, Rule, Suspicion};
 use lab_core::summary::Summary;
 use lab_core::tolerance::Tolerance;
 
@@ -17,7 +17,13 @@ pub(crate) struct Row {
 
 /// Judges one metric. Only a gated metric (one with a tolerance) that a single side lacks is a refusal of the report;
 /// the row of any other says that it cannot be compared.
-pub(crate) fn judge(rule: Rule, metric: &Metric, baseline: &Session, candidate: &Session) -> Row {
+pub(crate) fn judge(
+    rule: Rule,
+    metric: &Metric,
+    baseline: &Session,
+    candidate: &Session,
+    of_energy: &[Suspicion],
+) -> Row {
     let ours = figures(baseline, metric);
     let theirs = figures(candidate, metric);
     let tolerance = governing_tolerance(
@@ -25,12 +31,21 @@ pub(crate) fn judge(rule: Rule, metric: &Metric, baseline: &Session, candidate: 
         baseline.header.tolerance(metric),
         candidate.header.tolerance(metric),
     );
+    let sources = different_sources(metric, baseline, candidate);
     let refusal = tolerance.and_then(|_| match (&ours, &theirs) {
         (Ok(_), Err(reason)) => Some(one_sided(metric, candidate, reason)),
         (Err(reason), Ok(_)) => Some(one_sided(metric, baseline, reason)),
+        (Ok(_), Ok(_)) => sources.clone(),
         _ => None,
     });
-    let judgement = judgement(rule, metric, tolerance, &ours, &theirs);
+    let judgement = match (sources, &ours, &theirs) {
+        (Some(sources), Ok(_), Ok(_)) => Judgement::Refused { reason: sources.to_string() },
+        (None, Ok(_), Ok(_)) if metric.meter.is_some() && tolerance.is_some() && !of_energy.is_empty() => {
+            let rules: Vec<&str> = of_energy.iter().map(|own| own.rule.as_str()).collect();
+            Judgement::Inconclusive { reason: format!("suspect by {}", rules.join(", ")) }
+        }
+        _ => judgement(rule, metric, tolerance, &ours, &theirs),
+    };
     let (baseline, candidate) = (ours.ok(), theirs.ok());
     let comparison = MetricComparison {
         metric: metric.id(),
@@ -65,6 +80,15 @@ fn judgement(
         (Ok(_), Err(reason)) => Judgement::Refused { reason: format!("no value in the candidate: {reason}") },
         (Err(reason), Ok(_)) => Judgement::Refused { reason: format!("no value in the baseline: {reason}") },
     }
+}
+
+/// Figures of different meters are figures of different things.
+fn different_sources(metric: &Metric, baseline: &Session, candidate: &Session) -> Option<Refusal> {
+    let kind = metric.meter?;
+    let name =
+        |session: &Session| session.energy_source(kind).unwrap_or_else(|| "an unknown meter".to_owned());
+    let (baseline, candidate) = (name(baseline), name(candidate));
+    (baseline != candidate).then(|| Refusal::DifferentSource { metric: metric.id(), baseline, candidate })
 }
 
 fn one_sided(metric: &Metric, session: &Session, reason: &str) -> Refusal {

@@ -1,10 +1,17 @@
+use lab_core::energy::{EnergyTrace, MeterInfo, MeterKind};
 use lab_core::fixtures;
 use lab_core::metric::{Metric, Reading};
-use lab_core::record::{Completed, Outcome, RepetitionKind, Validity};
+use lab_core::record::{Completed, Outcome, RepetitionKind};
 use lab_core::tolerance::Tolerance;
+use lab_core::validity::Validity;
 use lab_core::workload::Sampling;
 
 use super::*;
+
+/// Judges under a policy that admits nothing.
+fn compare(baseline: &Session, candidate: &Session) -> Report {
+    super::compare(baseline, candidate, &Policy::default())
+}
 
 const SPEED: &str = "engine.v0.1/tokens_per_sec";
 const POWER: &str = "engine.v0.1/watts_avg";
@@ -244,16 +251,143 @@ fn the_same_recordings_give_the_same_report_byte_for_byte() {
     assert_eq!(serde_json::to_string(&round_trip).unwrap(), text());
 }
 
+/// A session whose repetitions from the `from`th on have this validity.
+fn disturbed(number: u128, from: usize, validity: &Validity) -> Session {
+    let mut session = fixtures::session(number, &[1_000, 1_000]);
+    edit(&mut session, from, |completed| completed.validity = validity.clone());
+    session
+}
+
 #[test]
-fn suspect_repetitions_are_counted_and_named() {
-    let (baseline, mut candidate) =
-        (fixtures::session(1, &[1_000, 1_000]), fixtures::session(2, &[1_000, 1_000]));
-    for recorded in &mut candidate.repetitions {
-        if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
-            completed.validity = Validity::Suspect(vec!["clock: it lies".to_owned()]);
+fn a_suspect_repetition_keeps_from_a_verdict_unless_the_policy_admits_its_rule() {
+    let suspect = Validity::Suspect(vec!["steal: some".to_owned(), "swap: some".to_owned()]);
+    let (baseline, candidate) = (disturbed(1, 2, &suspect), disturbed(2, 1, &suspect));
+    let report = compare(&baseline, &candidate);
+    assert_eq!(report.conclusion, Conclusion::Inconclusive);
+    assert_eq!((report.baseline.suspect, report.candidate.suspect), (0, 1));
+    let fired: Vec<(&str, usize, usize)> =
+        report.suspicions.iter().map(|own| (own.rule.as_str(), own.baseline, own.candidate)).collect();
+    assert_eq!(fired, [("steal", 0, 1), ("swap", 0, 1)]);
+    assert_eq!(
+        report.headline,
+        "inconclusive: the runs may have been disturbed (steal, swap); \
+         otherwise tokens_per_sec changed by 0.0 % (tolerance 3 %); \
+         contract incomplete: watts_avg not judged, tokens_per_watt unavailable; \
+         1 of 4 repetitions are suspect"
+    );
+    let admitting = |rules: &[&str]| {
+        let policy = Policy { admitted: rules.iter().map(|rule| (*rule).to_owned()).collect() };
+        super::compare(&baseline, &candidate, &policy)
+    };
+    assert_eq!(admitting(&["steal"]).conclusion, Conclusion::Inconclusive);
+    assert_eq!(admitting(&["swap", "steal"]).conclusion, Conclusion::Reproduced);
+    assert_eq!(admitting(&["swap", "steal"]).admitted, ["swap", "steal"]);
+}
+
+#[test]
+fn a_change_beyond_the_tolerance_is_no_verdict_either_while_the_data_are_suspect() {
+    let mut slow = fixtures::session(2, &[2_000, 2_000]);
+    edit(&mut slow, 1, |completed| completed.validity = Validity::Suspect(vec!["clock: off".to_owned()]));
+    let report = compare(&fixtures::session(1, &[1_000, 1_000]), &slow);
+    assert_eq!(report.conclusion, Conclusion::Inconclusive, "{}", report.headline);
+}
+
+#[test]
+fn an_invalid_repetition_is_counted_and_does_not_enter() {
+    let invalid = disturbed(2, 1, &Validity::Invalid(vec!["steal: most".to_owned()]));
+    let report = compare(&fixtures::session(1, &[1_000, 1_000]), &invalid);
+    assert_eq!(report.conclusion, Conclusion::Reproduced);
+    assert_eq!((report.candidate.invalid, row(&report, SPEED).candidate.unwrap().n), (1, 1));
+}
+
+/// Gives every repetition of a session the readings of one meter under constant power.
+fn metered(mut session: Session, source: &str, kind: MeterKind) -> Session {
+    let n_prompt = session.header.workload.prompt.len();
+    edit(&mut session, 0, |completed| {
+        let meter = MeterInfo {
+            source: source.to_owned(),
+            kind,
+            quantum_uj: 1,
+            update_ns: 1_000,
+            integrated: false,
+            longest_gap_ns: None,
+        };
+        let end_ns = completed.request_ns + completed.timeline.total_ns();
+        let at_ns = vec![completed.request_ns, end_ns];
+        let total_uj = vec![0, completed.timeline.total_ns() / 50];
+        let trace = EnergyTrace { meter, at_ns, total_uj, failure: None };
+        completed.observation.energy = Reading::Value(vec![trace]);
+    });
+    for recorded in &mut session.repetitions {
+        if let (Outcome::Completed(completed), RepetitionKind::Measured) =
+            (&recorded.repetition.outcome, recorded.repetition.kind)
+        {
+            recorded.measurements = completed.measurements(n_prompt);
         }
     }
-    let report = compare(&baseline, &candidate);
-    assert_eq!((report.baseline.suspect, report.candidate.suspect), (0, 2));
-    assert!(report.headline.ends_with("; 2 of 4 repetitions are suspect"), "{}", report.headline);
+    session
+}
+
+#[test]
+fn energy_of_different_meters_is_refused_and_of_the_same_is_judged() {
+    let with = |number, source| metered(fixtures::session(number, &[1_000]), source, MeterKind::Measured);
+    let report = compare(&with(1, "rapl package-0"), &with(2, "rapl package-0"));
+    assert_eq!(report.conclusion, Conclusion::Reproduced, "{}", report.headline);
+    assert!((row(&report, POWER).baseline.unwrap().mean - 20.0).abs() < 1e-3);
+    assert!(report.contract.complete);
+    let report = compare(&with(1, "rapl package-0"), &with(2, "plug"));
+    assert_eq!(report.conclusion, Conclusion::Refused);
+    assert_eq!(
+        report.headline,
+        "refused: watts_avg was measured with `rapl package-0` in the baseline and with `plug` in the candidate"
+    );
+    assert!(matches!(row(&report, EFFICIENCY).judgement, Judgement::Refused { .. }));
+}
+
+#[test]
+fn estimated_power_never_fills_the_official_metric() {
+    let estimated = metered(fixtures::session(1, &[1_000]), "tdp model", MeterKind::Estimated);
+    let measured = metered(fixtures::session(2, &[1_000]), "rapl package-0", MeterKind::Measured);
+    let report = compare(&estimated, &measured);
+    assert_eq!(report.conclusion, Conclusion::Refused, "{}", report.headline);
+    assert!(row(&report, POWER).baseline.is_none());
+    assert!(row(&report, "lab.v1/watts_estimated").baseline.is_some());
+}
+
+#[test]
+fn a_suspicion_about_energy_keeps_no_other_metric_from_its_verdict() {
+    let coarse = Validity::Suspect(vec!["energy-resolution: coarse".to_owned()]);
+    let with = |number, gaps: &[u64]| {
+        let mut session = metered(fixtures::session(number, gaps), "battery", MeterKind::Measured);
+        edit(&mut session, 0, |completed| completed.validity = coarse.clone());
+        session
+    };
+    let report = compare(&with(1, &[1_000]), &with(2, &[1_000]));
+    assert_eq!(report.conclusion, Conclusion::Inconclusive, "{}", report.headline);
+    assert_eq!(row(&report, SPEED).judgement, Judgement::Within);
+    assert!(matches!(row(&report, POWER).judgement, Judgement::Inconclusive { .. }));
+    let slower = compare(&with(1, &[1_000]), &with(2, &[2_000]));
+    assert_eq!(slower.conclusion, Conclusion::NotReproduced, "{}", slower.headline);
+    let policy = Policy { admitted: vec!["energy-resolution".to_owned()] };
+    let admitted = super::compare(&with(1, &[1_000]), &with(2, &[1_000]), &policy);
+    assert_eq!(admitted.conclusion, Conclusion::Reproduced, "{}", admitted.headline);
+}
+
+#[test]
+fn suspect_data_come_before_a_metric_that_one_side_lacks() {
+    let suspect = disturbed(2, 1, &Validity::Suspect(vec!["steal: some".to_owned()]));
+    let metered = metered(fixtures::session(1, &[1_000, 1_000]), "rapl package-0", MeterKind::Measured);
+    let report = compare(&metered, &suspect);
+    assert_eq!(report.conclusion, Conclusion::Inconclusive, "{}", report.headline);
+    assert!(report.refusals.iter().any(|refusal| matches!(refusal, Refusal::OneSided { .. })));
+}
+
+#[test]
+fn what_is_invalid_is_left_out_and_said_so_but_must_have_said_the_same() {
+    let mut invalid = disturbed(2, 1, &Validity::Invalid(vec!["steal: most".to_owned()]));
+    let report = compare(&fixtures::session(1, &[1_000, 1_000]), &invalid);
+    assert!(report.headline.ends_with("; 1 of 4 are invalid and left out"), "{}", report.headline);
+    edit(&mut invalid, 1, |completed| completed.token_ids[2] += 1);
+    let report = compare(&fixtures::session(1, &[1_000, 1_000]), &invalid);
+    assert!(matches!(report.refusals[..], [Refusal::UnstableOutput { .. }]), "{:?}", report.refusals);
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::number::exact;
 use crate::workload::{Sampling, Stop, Workload};
 
 /// Version of the engine protocol. A change that an older peer would misread raises it.
@@ -32,6 +33,11 @@ pub trait Engine {
 
     /// Ends the generation begun.
     fn finish(&mut self) -> Result<(), EngineError>;
+
+    /// Returns where the time of the last generation went. Only after a load that asked for it.
+    fn profile(&mut self) -> Result<Profile, EngineError> {
+        Err(EngineError::Failed { message: "this engine takes no profile".to_owned() })
+    }
 
     /// Generates the whole workload at once.
     fn generate(&mut self, workload: &Workload, request_ns: u64) -> Result<Tokens, EngineError> {
@@ -66,6 +72,8 @@ pub enum Request {
     Finish,
     /// A whole workload at once. Answered by `tokens`.
     Generate(Workload),
+    /// Where the time of the last generation went. Answered by `profile`.
+    Profile,
     /// Ends the process. Answered by `bye`.
     Exit,
 }
@@ -82,6 +90,8 @@ pub enum Answer {
     Tokens(Tokens),
     /// The generation is ended.
     Finished {},
+    /// Where the time of the last generation went.
+    Profile(Profile),
     /// The process ends.
     Bye {},
     /// The request failed; the engine lives on.
@@ -117,6 +127,14 @@ pub struct LoadRequest {
     pub model: String,
     /// Positions of context the workload fills.
     pub positions: u64,
+    /// Whether the engine shall take times per operation. It may slow the engine down; measured launches never ask.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub profile: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A loaded model.
@@ -128,6 +146,47 @@ pub struct Loaded {
     pub ready_ns: u64,
     /// Vocabulary size, in tokens.
     pub vocabulary: u32,
+    /// Bytes of weights, as they lie in memory, that one decoded token touches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_token: Option<u64>,
+}
+
+/// Where the time of a generation went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Profile {
+    /// Kinds of operation, each with its self time; what has no name of its own is `unnamed`.
+    pub operations: Vec<OperationTime>,
+}
+
+/// The time of one kind of operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperationTime {
+    /// The kind, such as `matmul`, `attention`, `norm`, `rope`, `sampling`, or `unnamed`.
+    pub kind: String,
+    /// Time inside it and not inside another, in nanoseconds.
+    pub self_ns: u64,
+    /// How often it was entered.
+    pub calls: u64,
+}
+
+impl Profile {
+    /// The kind under which time stands that no operation claimed.
+    pub const UNNAMED: &str = "unnamed";
+
+    /// Returns the time of all operations, in nanoseconds.
+    pub fn total_ns(&self) -> u64 {
+        self.operations.iter().fold(0, |total, operation| total.saturating_add(operation.self_ns))
+    }
+
+    /// Returns the share of the time that has a name, from 0 to 1; 0 for no time at all.
+    pub fn named_share(&self) -> f64 {
+        let unnamed = self.operations.iter().filter(|operation| operation.kind == Self::UNNAMED);
+        let unnamed_ns = unnamed.fold(0_u64, |total, operation| total.saturating_add(operation.self_ns));
+        match self.total_ns() {
+            0 => 0.0,
+            total_ns => exact(total_ns.saturating_sub(unnamed_ns)) / exact(total_ns),
+        }
+    }
 }
 
 /// What a generation begins with.
@@ -165,6 +224,21 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Returns an answer without tokens to a request that arrived at this time (monotonic nanoseconds).
+    pub fn none(request_ns: u64) -> Self {
+        Self { request_ns, ids: Vec::new(), stamps_ns: Vec::new(), margins: None, ended: false }
+    }
+
+    /// Records a token that became visible now: the whole of what recording costs an engine a token.
+    pub fn record(&mut self, id: u32, stamp_ns: u64, margin: Option<f32>) {
+        self.ids.push(id);
+        self.stamps_ns.push(stamp_ns);
+        match margin {
+            Some(margin) => self.margins.get_or_insert_default().push(margin),
+            None => self.margins = None,
+        }
+    }
+
     /// Appends what a later step of the same generation yielded. Margins stay only when both sides have them.
     pub fn append(&mut self, later: Self) {
         let Self { request_ns: _, ids, stamps_ns, margins, ended } = later;
@@ -237,7 +311,7 @@ mod tests {
     fn frames_are_flat_objects_that_name_themselves() {
         let request = serde_json::to_string(&Request::Step { n: 4 }).unwrap();
         assert_eq!(request, r#"{"request":"step","n":4}"#);
-        let load = Request::Load(LoadRequest { model: "m.gguf".to_owned(), positions: 8 });
+        let load = Request::Load(LoadRequest { model: "m.gguf".to_owned(), positions: 8, profile: false });
         let text = serde_json::to_string(&load).unwrap();
         assert_eq!(text, r#"{"request":"load","model":"m.gguf","positions":8}"#);
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), load);

@@ -50,9 +50,9 @@ impl PartKind {
     pub const fn domain(self) -> &'static str {
         match self {
             Self::Model => "lab.fingerprint.model.v1",
-            Self::Plan => "lab.fingerprint.plan.v1",
-            Self::Backend => "lab.fingerprint.backend.v1",
-            Self::Hardware => "lab.fingerprint.hardware.v1",
+            Self::Plan => "lab.fingerprint.plan.v2",
+            Self::Backend => "lab.fingerprint.backend.v2",
+            Self::Hardware => "lab.fingerprint.hardware.v2",
             Self::Engine => "lab.fingerprint.engine.v1",
         }
     }
@@ -119,6 +119,8 @@ fingerprint_part! {
         identity isolation: Isolation,
         /// Warm-up repetitions in front of the measured ones of a launch.
         identity warmup: u32,
+        /// Ticks a second of the sampling thread; 0 is off.
+        identity sample_hz: f64,
         /// The plan's name.
         context name: String,
         /// Measured repetitions asked for.
@@ -141,6 +143,12 @@ fingerprint_part! {
         identity instruction_sets: Vec<String>,
         /// The whole environment the harness passed.
         identity environment: BTreeMap<String, String>,
+        /// Nice level, -20 to 19; unknown refuses.
+        identity nice: Option<i64>,
+        /// How far addresses are shuffled: `full`, `without heap`, `off`; unknown refuses.
+        identity address_space_randomization: Option<String>,
+        /// Where the kernel backs memory with huge pages; unknown refuses.
+        identity transparent_hugepages: Option<String>,
     }
 }
 
@@ -167,6 +175,8 @@ fingerprint_part! {
         identity accelerators: Option<Vec<String>>,
         /// Hypervisor, or `none`.
         identity virtualization: String,
+        /// Where the machine was looked at: `this machine`, or the folders that stood in for it.
+        identity observed_from: String,
         /// Kernel release.
         context kernel: String,
     }
@@ -293,6 +303,14 @@ pub struct Difference {
     pub candidate: Option<Value>,
 }
 
+impl Difference {
+    /// Returns whether the field is unknown on both sides, which refuses like a difference.
+    pub fn is_unknown(&self) -> bool {
+        let is_null = |value: &Option<Value>| value.as_ref().is_none_or(Value::is_null);
+        is_null(&self.baseline) && is_null(&self.candidate)
+    }
+}
+
 fn part_differences(baseline: &PartRecord, candidate: &PartRecord) -> Vec<Difference> {
     let mut names: Vec<&String> = baseline.identity.keys().chain(candidate.identity.keys()).collect();
     names.sort();
@@ -330,6 +348,7 @@ mod tests {
             stop: Stop::Length,
             isolation: Isolation::Launch,
             warmup: 1,
+            sample_hz: 10.0,
             name: "p".to_owned(),
             repeat,
         }
@@ -370,7 +389,7 @@ mod tests {
     #[test]
     fn another_version_of_the_field_set_is_a_difference() {
         let mut newer = plan(8, 5);
-        newer.domain = "lab.fingerprint.plan.v2".to_owned();
+        newer.domain = "lab.fingerprint.plan.v999".to_owned();
         assert_eq!(part_differences(&plan(8, 5), &newer)[0].field, "domain");
     }
 }

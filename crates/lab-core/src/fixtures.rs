@@ -12,11 +12,13 @@ use crate::fingerprint::{
     BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, ModelPart, PlanPart,
 };
 use crate::metric::Reading;
+use crate::observation::Observation;
 use crate::record::{
     Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
-    SessionEnd, SessionHeader, SessionId, SessionStatus, Validity,
+    SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
 use crate::timeline::Timeline;
+use crate::validity::Validity;
 use crate::workload::{Sampling, Stop, Workload};
 
 /// Tokens every fixture repetition generates.
@@ -36,7 +38,7 @@ pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
     let mut repetitions = Vec::new();
     for (launch, gap_us) in (0..repeat).zip(token_gaps_us) {
         let start = LaunchStart::Ready { load_ns: 250_000_000 };
-        launches.push(Launch { index: launch, start, conditions: serde_json::json!({}) });
+        launches.push(Launch { index: launch, start, conditions: serde_json::json!({}), profile: None });
         repetitions.push(repetition(2 * launch, launch, RepetitionKind::Warmup, gap_us * 2, n_prompt));
         repetitions.push(repetition(2 * launch + 1, launch, RepetitionKind::Measured, *gap_us, n_prompt));
     }
@@ -87,6 +89,7 @@ fn header(number: u128, repeat: u32) -> SessionHeader {
         workload,
         repeat,
         tolerances: Vec::new(),
+        instruments: None,
     }
 }
 
@@ -108,6 +111,7 @@ fn fingerprint(workload: &Workload, repeat: u32) -> Fingerprint {
         stop: workload.stop,
         isolation: Isolation::Launch,
         warmup: 1,
+        sample_hz: 10.0,
         name: "quick".to_owned(),
         repeat,
     };
@@ -128,6 +132,9 @@ fn backend() -> BackendPart {
         cores: "0-1".to_owned(),
         instruction_sets: vec!["avx2".to_owned(), "fma".to_owned()],
         environment: BTreeMap::from([("RAYON_NUM_THREADS".to_owned(), "2".to_owned())]),
+        nice: Some(0),
+        address_space_randomization: Some("full".to_owned()),
+        transparent_hugepages: Some("madvise".to_owned()),
     }
 }
 
@@ -143,6 +150,7 @@ fn hardware() -> HardwarePart {
         memory_gib: Some(8),
         accelerators: Some(Vec::new()),
         virtualization: "none".to_owned(),
+        observed_from: "this machine".to_owned(),
         kernel: "6.1.0".to_owned(),
     }
 }
@@ -175,7 +183,10 @@ fn repetition(
         token_ids: (100..100 + N_TOKENS).collect(),
         margins: None,
         load_ns: 250_000_000,
-        peak_memory_bytes: Reading::Value(45_600_000),
+        request_ns: 1_000_000_000,
+        n_before: Some(u32::from(kind == RepetitionKind::Measured)),
+        bytes_per_token: Reading::Value(1_000_000),
+        observation: Box::new(Observation::unobserved(Reading::Value(45_600_000))),
         validity: Validity::Valid,
     };
     let measurements = match kind {

@@ -5,16 +5,20 @@
 
 pub mod clock;
 pub mod digest;
+pub mod energy;
 pub mod engine;
 pub mod fingerprint;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
 pub mod metric;
 pub mod model;
+mod number;
+pub mod observation;
 pub mod plan;
 pub mod record;
 pub mod report;
 pub mod summary;
 pub mod timeline;
 pub mod tolerance;
+pub mod validity;
 pub mod workload;

@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
-use crate::engine::EngineError;
+use crate::energy::{EnergyTrace, MeterInfo, MeterKind, source_of};
+use crate::engine::{EngineError, Profile};
 use crate::fingerprint::Fingerprint;
 use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all};
+use crate::number::exact;
+use crate::observation::Observation;
 use crate::timeline::Timeline;
 use crate::tolerance::Tolerance;
+use crate::validity::Validity;
 use crate::workload::Workload;
 
 /// Identifies a session: a version 7 UUID, so that ids sort by time.
@@ -48,6 +52,50 @@ pub struct SessionHeader {
     pub tolerances: Vec<(String, Tolerance)>,
     /// Identity of everything that produces the recording.
     pub fingerprint: Fingerprint,
+    /// The instruments it is measured with; none for recordings of versions that had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruments: Option<InstrumentSet>,
+}
+
+/// The instruments of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InstrumentSet {
+    /// Version of the rules of validity.
+    pub rules: String,
+    /// Ticks a second of the sampling thread; 0 is off.
+    pub sample_hz: f64,
+    /// The energy meters, or why there is none.
+    pub meters: Reading<Vec<MeterInfo>>,
+    /// What the machine's memory can deliver, or why that is not known.
+    pub memory_bandwidth: Reading<MemoryBandwidth>,
+    /// What the machine takes when nothing is measured; none where it was not asked for. Never subtracted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Reading<IdleBaseline>>,
+}
+
+/// What the machine's memory can deliver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MemoryBandwidth {
+    /// Bytes read in a second by as many threads as the engine has.
+    pub bytes_per_second: u64,
+    /// Threads that read.
+    pub threads: u32,
+    /// When it was measured.
+    #[schemars(with = "String")]
+    pub measured_at: Timestamp,
+}
+
+/// What the machine takes when nothing is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IdleBaseline {
+    /// Mean power in watts.
+    pub watts: f64,
+    /// How far off it may be, in watts.
+    pub plus_minus_watts: f64,
+    /// How long it was measured, in seconds.
+    pub seconds: f64,
+    /// The readings that the figures are derived from.
+    pub traces: Vec<EnergyTrace>,
 }
 
 impl SessionHeader {
@@ -75,8 +123,22 @@ pub struct Launch {
     pub index: u32,
     /// How the start went.
     pub start: LaunchStart,
-    /// Conditions of the host just before the start, as the host crate words them.
+    /// Conditions of the host just before the start.
     pub conditions: serde_json::Value,
+    /// Where the time went, in a launch that was started to learn it. Such a launch has no repetitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Reading<ProfiledExecution>>,
+}
+
+/// One execution of the workload, after the plan's warm-up, in an engine that took times per operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfiledExecution {
+    /// Where its time went.
+    pub profile: Profile,
+    /// From the request to the last token, in nanoseconds.
+    pub total_ns: u64,
+    /// Tokens generated.
+    pub n_tokens: u64,
 }
 
 /// How the start of an engine process went.
@@ -147,43 +209,36 @@ pub struct Completed {
     pub load_ns: u64,
     /// From sending the request to having the answer, by the harness's own clock, in nanoseconds.
     pub outside_ns: u64,
-    /// The engine's peak resident memory during the repetition, in bytes.
-    pub peak_memory_bytes: Reading<u64>,
+    /// When the request arrived, by the engine's own stamp (monotonic nanoseconds): the origin of the timeline.
+    pub request_ns: u64,
+    /// Repetitions, warm-ups included, that had completed in the same launch; none where that is not recorded.
+    pub n_before: Option<u32>,
+    /// Bytes of weights that one decoded token touches, where the engine tells.
+    pub bytes_per_token: Reading<u64>,
+    /// What the instruments saw.
+    pub observation: Box<Observation>,
     /// What disturbed it.
     pub validity: Validity,
-}
-
-/// What disturbed a repetition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Validity {
-    /// Nothing that lab looks for.
-    Valid,
-    /// Something that may have bent the numbers, one sentence a reason.
-    Suspect(Vec<String>),
-    /// Something that makes them worthless, one sentence a reason.
-    Invalid(Vec<String>),
-}
-
-impl fmt::Display for Validity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Valid => f.write_str("valid"),
-            Self::Suspect(reasons) => write!(f, "suspect ({})", reasons.join("; ")),
-            Self::Invalid(reasons) => write!(f, "invalid ({})", reasons.join("; ")),
-        }
-    }
 }
 
 impl Completed {
     /// Derives every metric from the raw data, in table order. `n_prompt` is the prompt's length in tokens.
     pub fn measurements(&self, n_prompt: usize) -> Vec<Measurement> {
-        derive_all(&Inputs {
+        derive_all(&self.inputs(n_prompt))
+    }
+
+    /// Returns the raw data as metrics and rules take it.
+    pub fn inputs(&self, n_prompt: usize) -> Inputs<'_> {
+        Inputs {
             timeline: &self.timeline,
             n_prompt,
             load_ns: self.load_ns,
-            peak_memory_bytes: &self.peak_memory_bytes,
-        })
+            request_ns: self.request_ns,
+            outside_ns: self.outside_ns,
+            n_before: self.n_before,
+            bytes_per_token: &self.bytes_per_token,
+            observation: &self.observation,
+        }
     }
 }
 
@@ -287,7 +342,13 @@ impl Session {
             }
         }
         if samples.is_empty() {
-            return Err("no measured repetition completed".to_owned());
+            let is_invalid = self.completed().next().is_some();
+            let reason = if is_invalid {
+                "every measured repetition is invalid"
+            } else {
+                "no measured repetition completed"
+            };
+            return Err(reason.to_owned());
         }
         Ok(samples)
     }
@@ -304,6 +365,29 @@ impl Session {
     /// Returns how far the session fulfils the official contract.
     pub fn contract(&self) -> ContractCoverage {
         ContractCoverage::missing(self.missing_mandatory())
+    }
+
+    /// Names what its energy figures of a kind were measured with, in every completed measured repetition; none without
+    /// a meter.
+    pub fn energy_source(&self, kind: MeterKind) -> Option<String> {
+        let traces = self.completed().filter_map(|(_, completed)| completed.observation.energy.value());
+        let mut sources: Vec<String> = traces.filter_map(|traces| source_of(traces, kind)).collect();
+        sources.sort();
+        sources.dedup();
+        (!sources.is_empty()).then(|| sources.join(", then "))
+    }
+
+    /// Returns what the profile launch found, or why it found nothing; none where no profile was asked for.
+    pub fn profile(&self) -> Option<&Reading<ProfiledExecution>> {
+        self.launches.iter().find_map(|launch| launch.profile.as_ref())
+    }
+
+    /// Returns the time of the profiled execution over the mean time of the measured ones: what profiling costs.
+    pub fn profile_slowdown(&self) -> Option<f64> {
+        let profiled = exact(self.profile()?.value()?.total_ns);
+        let times: Vec<u64> = self.usable().map(|(_, completed)| completed.timeline.total_ns()).collect();
+        let total = exact(times.iter().sum());
+        (total > 0.0).then(|| profiled * exact(times.len() as u64) / total)
     }
 
     /// Returns the digest of the whole fingerprint.

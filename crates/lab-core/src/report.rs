@@ -30,6 +30,10 @@ pub struct Report {
     pub rule: Rule,
     /// What follows from all metrics together.
     pub conclusion: Conclusion,
+    /// Rules of validity whose suspicion does not keep from a verdict.
+    pub admitted: Vec<String>,
+    /// Rules of validity that keep from a verdict, each with the repetitions that they made suspect; empty for a verdict.
+    pub suspicions: Vec<Suspicion>,
     /// The conclusion in one sentence.
     pub headline: String,
     /// How far the two sessions together fulfil the official contract: what either lacks is missing.
@@ -61,6 +65,23 @@ pub struct Side {
     pub asked: u32,
     /// Completed measured repetitions that something may have disturbed.
     pub suspect: usize,
+    /// Completed measured repetitions that something made worthless: recorded, never counted.
+    pub invalid: usize,
+    /// What its energy was measured with; absent without a meter.
+    pub energy_source: Option<String>,
+    /// Version of the rules of validity it was judged by; absent for recordings of versions that had none.
+    pub rules: Option<String>,
+}
+
+/// A rule of validity that made repetitions suspect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Suspicion {
+    /// The rule's id.
+    pub rule: String,
+    /// Repetitions of the baseline that it made suspect.
+    pub baseline: usize,
+    /// Repetitions of the candidate that it made suspect.
+    pub candidate: usize,
 }
 
 /// The rule that turns figures into a conclusion.
@@ -79,6 +100,8 @@ pub enum Conclusion {
     Reproduced,
     /// Some judged metric is beyond its tolerance.
     NotReproduced,
+    /// Something may have disturbed the data, and the policy does not admit it: no verdict.
+    Inconclusive,
     /// The sessions, or a gated metric of theirs, may not be compared.
     Refused,
 }
@@ -125,6 +148,15 @@ pub enum Refusal {
         /// Why it has none.
         reason: String,
     },
+    /// A gated metric was measured with different meters.
+    DifferentSource {
+        /// The metric's full id.
+        metric: String,
+        /// What the baseline was measured with.
+        baseline: String,
+        /// What the candidate was measured with.
+        candidate: String,
+    },
     /// No gated metric has a value on either side: nothing could be judged, and that is no pass.
     NothingJudged,
 }
@@ -132,6 +164,9 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Fingerprint(difference) if difference.is_unknown() => {
+                write!(f, "{} does not know {} on either side", difference.part, difference.field)
+            }
             Self::Fingerprint(difference) => write!(f, "{} differs in {}", difference.part, difference.field),
             Self::NothingCompleted { session } => {
                 write!(f, "no measured repetition of session {session} completed and counts")
@@ -146,6 +181,11 @@ impl fmt::Display for Refusal {
             Self::OneSided { metric, session, reason } => {
                 write!(f, "{} has no value in session {session} ({reason})", short_name(metric))
             }
+            Self::DifferentSource { metric, baseline, candidate } => write!(
+                f,
+                "{} was measured with `{baseline}` in the baseline and with `{candidate}` in the candidate",
+                short_name(metric)
+            ),
             Self::NothingJudged => f.write_str("no metric with a tolerance has a value on both sides"),
         }
     }
@@ -188,12 +228,17 @@ pub enum Judgement {
     BeyondWorse,
     /// Shown only: no tolerance applies.
     Shown,
+    /// Something may have disturbed its data, and the policy does not admit it.
+    Inconclusive {
+        /// Why.
+        reason: String,
+    },
     /// Neither side has a value.
     NotJudged {
         /// Why.
         reason: String,
     },
-    /// One side has no value.
+    /// One side has no value, or the two were measured with different meters.
     Refused {
         /// Why.
         reason: String,

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use lab_core::clock::Clock;
 use lab_core::engine::{
-    Answer, BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Request, Tokens,
+    Answer, BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile,
+    Request, Tokens,
 };
 use lab_core::workload::Workload;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -257,6 +258,14 @@ impl Engine for Process<'_> {
         }
     }
 
+    /// An engine may sum up what it kept of a whole generation, so it has as long as for the generation itself.
+    fn profile(&mut self) -> Result<Profile, EngineError> {
+        match self.ask(&Request::Profile, self.start.generate_timeout)? {
+            Answer::Profile(profile) => Ok(profile),
+            other => Err(unexpected("profile", &other)),
+        }
+    }
+
     fn generate(&mut self, workload: &Workload, _: u64) -> Result<Tokens, EngineError> {
         self.ask_tokens(&Request::Generate(workload.clone()))
     }
@@ -316,6 +325,7 @@ fn name_of(request: &Request) -> &'static str {
         Request::Step { .. } => "step",
         Request::Finish => "finish",
         Request::Generate(_) => "generate",
+        Request::Profile => "profile",
         Request::Exit => "exit",
     }
 }

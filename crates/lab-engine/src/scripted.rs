@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
 use lab_core::engine::{
-    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Tokens,
+    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, OperationTime, PROTOCOL_VERSION, Profile,
+    Tokens,
 };
 use lab_core::plan::{Fault, Script};
 use rustix::process::{Signal, getpid, kill_process};
@@ -18,6 +19,9 @@ use rustix::process::{Signal, getpid, kill_process};
 /// Ids repeat after this many; a vocabulary as large as Llama 2's.
 const VOCABULARY: u32 = 32_000;
 const NANOS_PER_MICROSECOND: u64 = 1_000;
+/// What a profile says each kind of operation took, in percent of a generation. The rest is unnamed.
+const NAMED_PERCENT: [(&str, u64); 5] =
+    [("matmul", 70), ("attention", 15), ("norm", 5), ("rope", 3), ("sampling", 5)];
 
 /// Executes a script instead of a model.
 pub struct Scripted<'a> {
@@ -28,6 +32,17 @@ pub struct Scripted<'a> {
     answers: Box<dyn Write>,
     n_begun: u32,
     generation: Option<Generation>,
+    /// Whether the last load asked for a profile.
+    profiles: bool,
+    /// How long the last generation took so far.
+    spent: Option<Spent>,
+}
+
+/// What a generation took.
+#[derive(Clone, Copy)]
+struct Spent {
+    nanos: u64,
+    n_tokens: u64,
 }
 
 struct Generation {
@@ -44,7 +59,7 @@ impl<'a> Scripted<'a> {
     pub fn new(script: Script, launch: u32, clock: &'a dyn Clock, answers: Box<dyn Write>) -> Self {
         let strikes = script.fault_launch.is_none_or(|struck| struck == launch);
         let fault = script.fault.filter(|_| strikes);
-        Self { script, fault, clock, answers, n_begun: 0, generation: None }
+        Self { script, fault, clock, answers, n_begun: 0, generation: None, profiles: false, spent: None }
     }
 
     /// Waits until a time, stretched for the first generation of a launch.
@@ -99,6 +114,7 @@ impl<'a> Scripted<'a> {
         // The schedule counts from the plan and not from when this process woke up: delays do not add up.
         generation.last_ns = deadline_ns;
         let elapsed_ns = now_ns.saturating_sub(generation.request_ns);
+        self.spent = Some(Spent { nanos: elapsed_ns, n_tokens: generation.n_generated });
         let told_ns = match self.fault {
             Some(Fault::LyingClock) => generation.request_ns + elapsed_ns / 3 * 2,
             Some(Fault::Backwards) if generation.n_generated == 2 => generation.request_ns,
@@ -109,20 +125,12 @@ impl<'a> Scripted<'a> {
 
     fn tokens(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
         let n = n - u32::from(self.fault == Some(Fault::TooFewTokens) && n > 1);
-        let mut tokens = Tokens {
-            request_ns,
-            ids: Vec::new(),
-            stamps_ns: Vec::new(),
-            margins: Some(Vec::new()),
-            ended: false,
-        };
+        let mut tokens = Tokens::none(request_ns);
         for _ in 0..n {
             let Generation { last_ns, token_ns, .. } = self.generation.as_ref().ok_or_else(no_generation)?;
             // A step asked for after a pause begins when it is asked for.
             let (id, stamp_ns) = self.next(request_ns.max(*last_ns).saturating_add(*token_ns))?;
-            tokens.ids.push(id);
-            tokens.stamps_ns.push(stamp_ns);
-            tokens.margins.get_or_insert_default().push(1.0);
+            tokens.record(id, stamp_ns, Some(1.0));
         }
         Ok(tokens)
     }
@@ -141,7 +149,7 @@ impl Engine for Scripted<'_> {
         })
     }
 
-    fn load(&mut self, _: &LoadRequest) -> Result<Loaded, EngineError> {
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded, EngineError> {
         match self.fault {
             Some(Fault::LoadFails) => return Err(failed("the script says so")),
             Some(Fault::LoadHangs) => self.hang(),
@@ -150,11 +158,18 @@ impl Engine for Scripted<'_> {
         let request_ns = self.clock.now_ns();
         let load_ns = self.script.load_us.saturating_mul(NANOS_PER_MICROSECOND);
         self.clock.wait_until_ns(request_ns.saturating_add(load_ns));
-        Ok(Loaded { request_ns, ready_ns: self.clock.now_ns(), vocabulary: VOCABULARY })
+        self.profiles = request.profile;
+        Ok(Loaded {
+            request_ns,
+            ready_ns: self.clock.now_ns(),
+            vocabulary: VOCABULARY,
+            bytes_per_token: self.script.bytes_per_token,
+        })
     }
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
         self.n_begun += 1;
+        self.spent = None;
         let prefill_ns = self.stretch(self.script.prefill_us);
         let token_us = self.script.token_us.saturating_add(self.slowdown_us());
         let token_ns = self.stretch(token_us);
@@ -179,6 +194,27 @@ impl Engine for Scripted<'_> {
     fn finish(&mut self) -> Result<(), EngineError> {
         self.generation.take().map(|_| ()).ok_or_else(no_generation)
     }
+
+    fn profile(&mut self) -> Result<Profile, EngineError> {
+        if self.fault == Some(Fault::NoProfile) {
+            return Err(failed("this engine takes no profile"));
+        }
+        if !self.profiles {
+            return Err(failed("the model was loaded without `profile`"));
+        }
+        self.spent.map(divide).ok_or_else(|| failed("nothing was generated since the model was loaded"))
+    }
+}
+
+/// Divides the time of a generation among its operations: the parts sum up to the time exactly.
+fn divide(spent: Spent) -> Profile {
+    let operation =
+        |kind: &str, self_ns| OperationTime { kind: kind.to_owned(), self_ns, calls: spent.n_tokens };
+    let mut operations: Vec<OperationTime> =
+        NAMED_PERCENT.iter().map(|(kind, percent)| operation(kind, spent.nanos / 100 * percent)).collect();
+    let named_ns: u64 = operations.iter().map(|operation| operation.self_ns).sum();
+    operations.push(operation(Profile::UNNAMED, spent.nanos - named_ns));
+    Profile { operations }
 }
 
 fn failed(message: &str) -> EngineError {
@@ -261,6 +297,67 @@ mod tests {
         assert_eq!(generate(script.clone(), 3, 1).unwrap().stamps_ns, [4_000, 11_000, 18_000]);
         drop(file);
         assert_eq!(generate(script, 3, 1).unwrap().stamps_ns, [4_000, 6_000, 8_000]);
+    }
+
+    /// Loads, with or without a profile, and generates each workload in turn.
+    fn profiled(script: Script, profile: bool, generate: &[u32]) -> Result<Profile, EngineError> {
+        let clock = Virtual::at(1_000);
+        let mut engine = Scripted::new(script, 0, &clock, Box::new(std::io::sink()));
+        engine.load(&LoadRequest { model: String::new(), positions: 8, profile }).unwrap();
+        for n in generate {
+            let request_ns = clock.now_ns();
+            engine.generate(&workload(*n), request_ns).unwrap();
+        }
+        engine.profile()
+    }
+
+    #[test]
+    fn a_profile_divides_the_time_of_the_last_generation_without_a_remainder() {
+        let script = Script { prefill_us: 3, token_us: 2, ..Script::default() };
+        // The first generation takes 21 µs, the last 3 + 2 × 2 = 7 µs.
+        let profile = profiled(script, true, &[10, 3]).unwrap();
+        let parts: Vec<_> =
+            profile.operations.iter().map(|part| (part.kind.as_str(), part.self_ns)).collect();
+        let expected = [
+            ("matmul", 4_900),
+            ("attention", 1_050),
+            ("norm", 350),
+            ("rope", 210),
+            ("sampling", 350),
+            ("unnamed", 140),
+        ];
+        assert_eq!(parts, expected);
+        assert!(profile.operations.iter().all(|part| part.calls == 3));
+        let odd = divide(Spent { nanos: 199, n_tokens: 1 });
+        assert_eq!(odd.total_ns(), 199);
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_had_is_refused_with_the_reason() {
+        let refused = |script, profile, generate: &[u32]| profiled(script, profile, generate).unwrap_err();
+        let script = Script::default;
+        assert_eq!(refused(script(), false, &[2]), failed("the model was loaded without `profile`"));
+        let unbegun = failed("nothing was generated since the model was loaded");
+        assert_eq!(refused(script(), true, &[]), unbegun);
+        let faulty = Script { fault: Some(Fault::NoProfile), ..script() };
+        assert_eq!(refused(faulty, true, &[2]), failed("this engine takes no profile"));
+    }
+
+    #[test]
+    fn bytes_per_token_are_those_of_the_script_and_unknown_without() {
+        for bytes_per_token in [None, Some(138_000_000)] {
+            let clock = Virtual::at(0);
+            let script = Script { bytes_per_token, ..Script::default() };
+            let mut engine = Scripted::new(script, 0, &clock, Box::new(std::io::sink()));
+            let request = LoadRequest { model: String::new(), positions: 8, profile: false };
+            assert_eq!(engine.load(&request).unwrap().bytes_per_token, bytes_per_token);
+        }
+    }
+
+    #[test]
+    fn a_script_without_bytes_per_token_is_the_engine_it_was_before_the_key_existed() {
+        let text = serde_json::to_string(&Script::default()).unwrap();
+        assert!(!text.contains("bytes_per_token"), "{text}");
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn answer(engine: &mut dyn Engine, request: Request, request_ns: u64) -> Answer 
         Request::Step { n } => engine.step(n, request_ns).map(Answer::Tokens),
         Request::Finish => engine.finish().map(|()| Answer::Finished {}),
         Request::Generate(workload) => engine.generate(&workload, request_ns).map(Answer::Tokens),
+        Request::Profile => engine.profile().map(Answer::Profile),
         Request::Exit => Ok(Answer::Bye {}),
     };
     answered.unwrap_or_else(|error| Answer::Error { message: spoken(error) })
@@ -104,6 +105,27 @@ mod tests {
             r#"{"answer":"bye"}"#,
         ];
         assert_eq!(answers, expected);
+    }
+
+    #[test]
+    fn a_profile_is_answered_after_a_load_that_asked_for_it() {
+        let answers = converse(
+            r#"{"request":"load","model":"","positions":2,"profile":true}
+{"request":"generate","prompt":[1],"generate":2,"sampling":{"method":"greedy"},"stop":"length"}
+{"request":"profile"}
+{"request":"load","model":"","positions":2}
+{"request":"profile"}
+"#,
+        );
+        let profile = concat!(
+            r#"{"answer":"profile","operations":[{"kind":"matmul","self_ns":3500,"calls":2},"#,
+            r#"{"kind":"attention","self_ns":750,"calls":2},{"kind":"norm","self_ns":250,"calls":2},"#,
+            r#"{"kind":"rope","self_ns":150,"calls":2},{"kind":"sampling","self_ns":250,"calls":2},"#,
+            r#"{"kind":"unnamed","self_ns":100,"calls":2}]}"#,
+        );
+        assert_eq!(answers[2], profile);
+        let refusal = r#"{"answer":"error","message":"the model was loaded without `profile`"}"#;
+        assert_eq!(answers[4], refusal);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Samples as CSV (RFC 4180): one row for each completed measured repetition and metric, the long form that data frames
 //! and spreadsheets pivot from.
 
+use lab_core::energy::source_of;
 use lab_core::fingerprint::Fingerprint;
 use lab_core::metric::{Measurement, Reading, find};
-use lab_core::record::{Completed, RecordedRepetition, Session, Validity};
+use lab_core::record::{Completed, RecordedRepetition, Session};
 
 /// The columns, in order.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 17] = [
     "session",
     "started_at",
     "plan",
@@ -23,18 +24,19 @@ pub const COLUMNS: [&str; 16] = [
     "value",
     "unavailable",
     "unofficial",
+    "meter",
 ];
 
 /// Returns the samples of some sessions under one header line. Values are the shortest decimals that read back as the
 /// same number; where there is none, `value` is empty and `unavailable` says why.
-/// `unofficial` names the metrics whose tolerance the plan loosened.
+/// `unofficial` names the metrics whose tolerance the plan loosened, `meter` what an energy figure was measured with.
 pub fn to_text<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     rows.extend(sessions.into_iter().flat_map(session_rows));
     write(&rows)
 }
 
-fn session_rows(session: &Session) -> Vec<[String; 16]> {
+fn session_rows(session: &Session) -> Vec<[String; 17]> {
     let repetitions = session.completed();
     repetitions.flat_map(|(recorded, completed)| repetition_rows(session, recorded, completed)).collect()
 }
@@ -43,7 +45,7 @@ fn repetition_rows(
     session: &Session,
     recorded: &RecordedRepetition,
     completed: &Completed,
-) -> Vec<[String; 16]> {
+) -> Vec<[String; 17]> {
     let header = &session.header;
     let [backend, quantization, engine_version] = identity(&header.fingerprint);
     let loosened: Vec<&str> = header.loosened().into_iter().map(|(metric, ..)| metric.name).collect();
@@ -64,13 +66,14 @@ fn repetition_rows(
             engine_version.clone(),
             recorded.repetition.index.to_string(),
             recorded.repetition.launch.to_string(),
-            validity_word(&completed.validity).to_owned(),
+            completed.validity.word().to_owned(),
             metric,
             contract,
             unit,
             value,
             unavailable,
             unofficial.clone(),
+            meter(&measurement.metric, completed),
         ]
     };
     recorded.measurements.iter().map(row).collect()
@@ -92,13 +95,11 @@ fn names(id: &str) -> [String; 3] {
     }
 }
 
-/// Returns the one word for a validity, without its reasons.
-pub(crate) fn validity_word(validity: &Validity) -> &'static str {
-    match validity {
-        Validity::Valid => "valid",
-        Validity::Suspect(_) => "suspect",
-        Validity::Invalid(_) => "invalid",
-    }
+/// Names what an energy figure was measured with; empty for any other metric, and without a meter.
+fn meter(metric: &str, completed: &Completed) -> String {
+    let kind = find(metric).and_then(|metric| metric.meter);
+    let traces = completed.observation.energy.value();
+    kind.zip(traces).and_then(|(kind, traces)| source_of(traces, kind)).unwrap_or_default()
 }
 
 fn write<const N: usize>(rows: &[[String; N]]) -> String {

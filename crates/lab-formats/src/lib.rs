@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod list_json;
 pub mod markdown;
 pub mod metrics_doc;
+pub mod overhead;
 pub mod page;
 pub mod plan_check;
 pub mod quantity;
@@ -16,6 +17,7 @@ pub mod report_json;
 pub mod schemas;
 pub mod session_json;
 pub mod table;
+pub mod validity_doc;
 
 use lab_core::fingerprint::PartRecord;
 use lab_core::record::Session;
@@ -37,6 +39,11 @@ fn pretty<T: Serialize>(document: &T) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("documents have string keys only");
     text.push('\n');
     text
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no execution comes near 2^53 ns")]
+fn milliseconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e6
 }
 
 /// Returns an identity field of a fingerprint part as text; nothing when the part lacks it.

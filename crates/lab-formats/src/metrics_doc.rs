@@ -65,6 +65,10 @@ fn push_metric(text: &mut String, metric: &Metric) {
         source = metric.source,
     )
     .expect("a string takes every byte");
+    if let Some(kind) = metric.meter {
+        writeln!(text, "- Meter: {kind} energy; sessions with different meters are not compared by it")
+            .expect("a string takes every byte");
+    }
 }
 
 #[cfg(test)]

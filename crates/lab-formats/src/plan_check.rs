@@ -32,6 +32,8 @@ pub struct PlanCheckDocument {
     pub memory: Option<MemoryBlock>,
     /// How long it will take; null where it cannot be told yet.
     pub time: Option<TimeBlock>,
+    /// How its energy would be measured.
+    pub energy: EnergyCheck,
     /// Tolerances that a comparison will apply.
     pub tolerances: Vec<ToleranceRow>,
 }
@@ -114,6 +116,17 @@ pub struct TimeBlock {
     pub seconds: f64,
     /// What the figure rests on.
     pub basis: String,
+}
+
+/// How energy would be measured.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct EnergyCheck {
+    /// Whether the plan runs only with a meter.
+    pub required: bool,
+    /// The meters that would be read; null where there is none.
+    pub meters: Option<Vec<String>>,
+    /// Why there is none; null where there is one.
+    pub unavailable: Option<String>,
 }
 
 /// A tolerance that a comparison will apply.

@@ -19,9 +19,12 @@ pub fn format_quantity(value: f64) -> String {
     group_thousands(&format!("{value:.decimals$}"))
 }
 
-/// Returns a value of a metric: whole counts of tokens without decimals, everything else as [`format_quantity`] does.
+/// Units that count.
+const COUNTED: [&str; 3] = ["faults", "switches", "tokens"];
+
+/// Returns a value of a metric: whole counts without decimals, everything else as [`format_quantity`] does.
 pub fn format_value(value: f64, unit: &str) -> String {
-    let is_count = unit == "tokens" && value.fract() == 0.0 && value.abs() < 1e15;
+    let is_count = COUNTED.contains(&unit) && value.fract() == 0.0 && value.abs() < 1e15;
     if is_count { group_thousands(&format!("{value:.0}")) } else { format_quantity(value) }
 }
 

@@ -1,21 +1,80 @@
 //! Fixed records that every snapshot of this crate is taken of.
 
-use lab_core::engine::EngineError;
+use lab_core::energy::{EnergyTrace, MeterInfo, MeterKind};
+use lab_core::engine::{EngineError, OperationTime, Profile};
 use lab_core::fingerprint::{Difference, PartKind};
 use lab_core::fixtures;
 use lab_core::metric::{METRICS, Metric, Reading, percentile_type_7};
 use lab_core::record::{
-    ContractCoverage, LaunchStart, Outcome, RepetitionKind, Session, SessionStatus, Validity,
+    ContractCoverage, IdleBaseline, InstrumentSet, Launch, LaunchStart, MemoryBandwidth, Outcome,
+    ProfiledExecution, RepetitionKind, Session, SessionStatus,
 };
 use lab_core::report::{Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side};
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
+use lab_core::validity::{RULES_VERSION, Validity};
 
 use crate::list_json::ListRow;
 
 /// Three repetitions, all well.
 pub(crate) fn session() -> Session {
     fixtures::session(1, &[10_000, 10_100, 9_950])
+}
+
+/// Two repetitions under 18 W, with instruments, an idle baseline and a profile.
+pub(crate) fn observed_session() -> Session {
+    let mut session = fixtures::session(3, &[10_000, 10_100]);
+    let meter = MeterInfo {
+        source: "rapl package-0".to_owned(),
+        kind: MeterKind::Measured,
+        quantum_uj: 61,
+        update_ns: 1_000_000,
+        integrated: false,
+        longest_gap_ns: Some(60_000_000_000),
+    };
+    let profile = Profile {
+        operations: [("matmul", 80_000_000, 210), ("attention", 17_000_000, 30), ("unnamed", 3_000_000, 8)]
+            .map(|(kind, self_ns, calls)| OperationTime { kind: kind.to_owned(), self_ns, calls })
+            .into(),
+    };
+    session.launches.push(Launch {
+        index: 2,
+        start: LaunchStart::Ready { load_ns: 250_000_000 },
+        conditions: serde_json::json!({}),
+        profile: Some(Reading::Value(ProfiledExecution { profile, total_ns: 140_000_000, n_tokens: 8 })),
+    });
+    session.header.instruments = Some(InstrumentSet {
+        rules: RULES_VERSION.to_owned(),
+        sample_hz: 10.0,
+        meters: Reading::Value(vec![meter.clone()]),
+        memory_bandwidth: Reading::Value(MemoryBandwidth {
+            bytes_per_second: 21_300_000_000,
+            threads: 2,
+            measured_at: session.header.started_at,
+        }),
+        idle: Some(Reading::Value(IdleBaseline {
+            watts: 6.5,
+            plus_minus_watts: 0.02,
+            seconds: 5.0,
+            traces: Vec::new(),
+        })),
+    });
+    let n_prompt = session.header.workload.prompt.len();
+    for recorded in &mut session.repetitions {
+        if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
+            let ends = [completed.request_ns, completed.request_ns + completed.timeline.total_ns()];
+            completed.observation.energy = Reading::Value(vec![EnergyTrace {
+                meter: meter.clone(),
+                at_ns: ends.to_vec(),
+                total_uj: vec![0, completed.timeline.total_ns() / 1000 * 18],
+                failure: None,
+            }]);
+            if recorded.repetition.kind == RepetitionKind::Measured {
+                recorded.measurements = completed.measurements(n_prompt);
+            }
+        }
+    }
+    session
 }
 
 /// Four repetitions: one suspect, one failed, one whose launch failed; and a loosened tolerance.
@@ -30,7 +89,9 @@ pub(crate) fn disturbed_session() -> Session {
     for (position, recorded) in measured.enumerate() {
         match (position, &mut recorded.repetition.outcome) {
             (1, Outcome::Completed(completed)) => {
-                let reason = "other processes used 12 % of the processor time".to_owned();
+                let reason =
+                    "other-load: other processes took from the engine's cores 12.0 % (more than 5 %)"
+                        .to_owned();
                 completed.validity = Validity::Suspect(vec![reason]);
             }
             (2, outcome) => {
@@ -108,6 +169,9 @@ fn side(session: &Session) -> Side {
         completed: session.completed().count(),
         asked: session.header.repeat,
         suspect: 0,
+        invalid: 0,
+        energy_source: None,
+        rules: None,
     }
 }
 
@@ -122,6 +186,8 @@ fn report(conclusion: Conclusion, headline: &str) -> Report {
         headline: headline.to_owned(),
         contract: ContractCoverage::missing(vec!["watts_avg", "tokens_per_watt"]),
         refusals: Vec::new(),
+        admitted: Vec::new(),
+        suspicions: Vec::new(),
         metrics: Vec::new(),
         context_differences: Vec::new(),
     }

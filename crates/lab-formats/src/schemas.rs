@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::doctor::DoctorDocument;
 use crate::list_json::ListDocument;
+use crate::overhead::OverheadDocument;
 use crate::plan_check::PlanCheckDocument;
 use crate::session_json::SessionDocument;
 
@@ -21,6 +22,7 @@ pub fn all() -> Vec<(String, String)> {
         ("list.v1".to_owned(), "lab list of sessions, version 1", schema_for!(ListDocument<'_>)),
         ("doctor.v1".to_owned(), "lab doctor, version 1", schema_for!(DoctorDocument)),
         ("plan-check.v1".to_owned(), "lab plan check, version 1", schema_for!(PlanCheckDocument)),
+        ("overhead.v1".to_owned(), "lab overhead, version 1", schema_for!(OverheadDocument)),
         (protocol("request"), "lab engine protocol, request frame", schema_for!(Request)),
         (protocol("answer"), "lab engine protocol, answer frame", schema_for!(Answer)),
     ]
@@ -60,6 +62,7 @@ mod tests {
             "list.v1.json",
             "doctor.v1.json",
             "plan-check.v1.json",
+            "overhead.v1.json",
             "engine-request.v1.json",
             "engine-answer.v1.json",
         ];

@@ -4,6 +4,8 @@
 //! repetition, with all metrics of contract `engine.v0.1` in table order; what lab adds stands beside those keys, never
 //! among the official metrics. Figures over repetitions stand apart, in `statistics`.
 
+mod observed;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -12,8 +14,8 @@ use lab_core::engine::EngineError;
 use lab_core::fingerprint::{Fingerprint, PartRecord};
 use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading};
 use lab_core::record::{
-    Completed, ContractCoverage, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition,
-    RepetitionKind, Session, SessionStatus, Validity,
+    Completed, ContractCoverage, InstrumentSet, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition,
+    RepetitionKind, Session, SessionStatus,
 };
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
@@ -22,6 +24,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Recording;
+pub use observed::{CoreBlock, EnergyBlock, ProfileBlock, ValidityBlock};
+use observed::{core_blocks, energy_blocks, profile_block, validity_block};
 
 /// Schema id of a session.
 pub const SESSION_SCHEMA: &str = "lab.session.v1";
@@ -40,6 +44,8 @@ pub struct SessionDocument<'a> {
     pub executions: Vec<Execution<'a>>,
     /// Launches and repetitions that failed.
     pub failures: Vec<Failure<'a>>,
+    /// Where the time of an execution goes, from a launch of its own that is never counted; null where none was taken.
+    pub profile: Option<ProfileBlock>,
     /// Figures of the whole session, in table order.
     pub statistics: Vec<Statistics<'a>>,
 }
@@ -69,6 +75,8 @@ pub struct SessionBlock<'a> {
     pub contract: ContractCoverage,
     /// Tolerances that the plan loosened; empty for an official session.
     pub unofficial: Vec<LoosenedTolerance>,
+    /// What it was measured with; null for recordings of versions that had no instruments.
+    pub instruments: Option<&'a InstrumentSet>,
 }
 
 /// A tolerance that the plan loosened.
@@ -137,6 +145,10 @@ pub struct Execution<'a> {
     pub repetition: u32,
     /// Index of the launch it ran in.
     pub launch: u32,
+    /// What its energy was measured with, one entry a kind; empty without a meter.
+    pub energy: Vec<EnergyBlock>,
+    /// How the cores that the engine may use were used; null where the kernel does not tell.
+    pub cores: Option<Vec<CoreBlock>>,
     /// What disturbed it. Invalid repetitions are left out of the statistics.
     pub validity: ValidityBlock<'a>,
 }
@@ -168,15 +180,6 @@ impl JsonSchema for OfficialMetrics {
             "additionalProperties": false,
         })
     }
-}
-
-/// What disturbed a repetition.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct ValidityBlock<'a> {
-    /// `valid`, `suspect` or `invalid`.
-    pub state: &'static str,
-    /// One sentence a reason; empty when valid.
-    pub reasons: &'a [String],
 }
 
 /// A launch or a repetition that failed.
@@ -236,6 +239,7 @@ pub fn document(recording: Recording<'_>) -> SessionDocument<'_> {
         fingerprint: fingerprint_block(&session.header.fingerprint),
         executions: session.completed().map(|(own, completed)| execution(session, own, completed)).collect(),
         failures: failures(session),
+        profile: session.profile().map(|profile| profile_block(session, profile)),
         statistics: recording.figures.iter().map(statistics).collect(),
     }
 }
@@ -257,6 +261,7 @@ fn session_block(session: &Session) -> SessionBlock<'_> {
         completed: session.completed().count(),
         contract: session.contract(),
         unofficial: loosened.collect(),
+        instruments: header.instruments.as_ref(),
     }
 }
 
@@ -299,7 +304,9 @@ fn execution<'a>(
         n_token_gaps: completed.timeline.gaps_ns().len(),
         repetition: index,
         launch,
-        validity: validity_block(&completed.validity),
+        energy: energy_blocks(completed),
+        cores: core_blocks(completed),
+        validity: validity_block(completed, session.header.workload.prompt.len()),
     }
 }
 
@@ -348,14 +355,6 @@ fn number(metric: &Metric, value: f64) -> Value {
         return Value::from(value as u64);
     }
     Value::from(value)
-}
-
-fn validity_block(validity: &Validity) -> ValidityBlock<'_> {
-    let reasons: &[String] = match validity {
-        Validity::Valid => &[],
-        Validity::Suspect(reasons) | Validity::Invalid(reasons) => reasons,
-    };
-    ValidityBlock { state: crate::csv::validity_word(validity), reasons }
 }
 
 fn failures(session: &Session) -> Vec<Failure<'_>> {
@@ -407,6 +406,21 @@ mod tests {
         let session = samples::session();
         let figures = samples::figures(&session);
         insta::assert_snapshot!(to_text(Recording { session: &session, figures: &figures }));
+    }
+
+    #[test]
+    fn what_measured_what_stands_beside_the_figures() {
+        let session = samples::observed_session();
+        let figures = samples::figures(&session);
+        let text = to_text(Recording { session: &session, figures: &figures });
+        let document: Value = serde_json::from_str(&text).unwrap();
+        insta::assert_json_snapshot!([
+            &document["session"]["instruments"],
+            &document["profile"],
+            &document["executions"][0]["metrics"],
+            &document["executions"][0]["energy"],
+            &document["executions"][0]["validity"],
+        ]);
     }
 
     #[test]

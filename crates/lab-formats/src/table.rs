@@ -157,7 +157,10 @@ pub(crate) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lab_core::metric::Reading;
+
     use super::*;
+    use crate::overhead::{OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
     use crate::{Recording, page, samples};
 
     fn session_page() -> Page {
@@ -166,9 +169,19 @@ mod tests {
         page::session(Recording { session: &session, figures: &figures })
     }
 
-    fn pages() -> [Page; 6] {
+    fn observed_pages() -> [Page; 2] {
+        let session = samples::observed_session();
+        let figures = samples::figures(&session);
+        let recording = Recording { session: &session, figures: &figures };
+        [page::session(recording), page::details(recording)]
+    }
+
+    fn pages() -> [Page; 8] {
+        let [observed, details] = observed_pages();
         [
             session_page(),
+            observed,
+            details,
             page::repetitions(&samples::session()),
             page::sessions(&samples::list()),
             page::sessions(&[]),
@@ -192,8 +205,37 @@ mod tests {
     }
 
     #[test]
+    fn a_session_with_instruments_on_a_terminal() {
+        insta::assert_snapshot!(observed_pages().map(|page| render(&page, Style::default())).join("\n"));
+    }
+
+    #[test]
+    fn the_cost_of_measuring_on_a_terminal() {
+        let document = OverheadDocument {
+            schema: OVERHEAD_SCHEMA,
+            plan: "quick".to_owned(),
+            model: "tiny-synthetic".to_owned(),
+            sample_hz: 10.0,
+            meters: Reading::Unavailable("no meter".to_owned()),
+            blocks: 801,
+            tokens_a_block: 4,
+            token_ms_off: 60.1,
+            token_ms_on: 60.2,
+            change_percent: 0.166,
+            low_percent: -0.2,
+            high_percent: 0.53,
+            margin_percent: 0.5,
+            conclusion: OverheadConclusion::Inconclusive,
+            blocks_needed: Some(960),
+            sampler_cpu_percent: Some(0.0213),
+            sampler_ticks: 900,
+        };
+        insta::assert_snapshot!(render(&page::overhead(&document), Style::default()));
+    }
+
+    #[test]
     fn repetitions_and_a_list_on_a_terminal() {
-        let [_, repetitions, list, empty, ..] = pages().map(|page| render(&page, Style::default()));
+        let [_, _, _, repetitions, list, empty, ..] = pages().map(|page| render(&page, Style::default()));
         insta::assert_snapshot!([repetitions, list, empty].join("\n"));
     }
 

@@ -44,6 +44,17 @@ pub fn monotonic_now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
+/// Returns the CPU time that all threads of this process have taken, those that ended included, in nanoseconds
+/// (`CLOCK_PROCESS_CPUTIME_ID`).
+pub fn process_cpu_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+/// Returns the CPU time that the calling thread has taken, in nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
+pub fn thread_cpu_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
 /// Returns the time of day as nanoseconds since 1970-01-01 00:00 UTC; negative before that.
 ///
 /// For labels only: this clock is set by people and by NTP, and may go back.
@@ -77,7 +88,7 @@ pub fn stated_resolution_ns() -> u64 {
 fn nanoseconds(time: Timespec) -> u64 {
     let (seconds, rest) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_nsec));
     let (Ok(seconds), Ok(rest)) = (seconds, rest) else {
-        unreachable!("CLOCK_MONOTONIC and its resolution are never negative (clock_gettime(2))");
+        unreachable!("only the time of day can be negative (clock_gettime(2))");
     };
     seconds * 1_000_000_000 + rest
 }
@@ -150,6 +161,14 @@ mod tests {
         }
         assert!((1..=COARSEST_PERMITTED_NS).contains(&resolution_ns().unwrap()));
         assert!((1..=COARSEST_PERMITTED_NS).contains(&stated_resolution_ns()));
+    }
+
+    #[test]
+    fn cpu_time_rises_with_work_and_the_process_has_at_least_what_one_thread_took() {
+        let (thread, process) = (thread_cpu_ns(), process_cpu_ns());
+        let sum = (0..1_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));
+        let (thread, process) = (thread_cpu_ns() - thread, process_cpu_ns() - process);
+        assert!(sum < 1 << 20 && thread > 0 && process >= thread / 2, "{thread} {process}");
     }
 
     #[test]

@@ -88,6 +88,21 @@ pub fn probe(roots: &Roots) -> Cpu {
     }
 }
 
+impl Cpu {
+    /// Returns the size of all caches of the last level together, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel tells none.
+    pub fn last_level_cache_bytes(&self) -> Result<u64, Unavailable> {
+        let caches = self.caches.as_result().map_err(Clone::clone)?;
+        let of_data = caches.iter().filter(|cache| cache.kind != CacheKind::Instruction);
+        let last = of_data.max_by_key(|cache| cache.level);
+        let last = last.ok_or_else(|| Unavailable::new("the kernel tells no cache of data"))?;
+        Ok(last.size_bytes * last.instances as u64)
+    }
+}
+
 /// Returns the threads (logical CPUs) that are online.
 ///
 /// # Errors

@@ -89,10 +89,7 @@ struct Question {
 const TIMES: &[&str] = &["tokens_per_sec", "latency_total_ms", "latency_p50_ms", "latency_p95_ms"];
 const ENERGY: &[&str] = &["watts_avg", "tokens_per_watt"];
 
-/// Says of itself what the metric `op_time_ms` says in every session.
-const NO_PROFILE: &str = "this version of lab takes no profile per operation";
-
-/// Conditions are recorded before each launch; this version judges no run by them.
+/// Conditions are recorded around each repetition; the rules of validity judge it by them.
 const QUESTIONS: &[Question] = &[
     Question {
         name: "monotonic clock",
@@ -104,7 +101,7 @@ const QUESTIONS: &[Question] = &[
         name: "profile per operation",
         what_for: "the time that each kind of operation takes",
         metrics: &["op_time_ms"],
-        answer: |_| Status::unavailable(NO_PROFILE),
+        answer: |_| Status::available("by the engine, in a launch of its own (`lab run --profile`)"),
     },
     Question {
         name: "energy by RAPL",
@@ -114,7 +111,7 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "energy by hwmon",
-        what_for: "the energy of GPUs, boards and power supplies with a sensor",
+        what_for: "the energy of boards and power supplies with a sensor",
         metrics: ENERGY,
         answer: energy::hwmon,
     },
@@ -126,13 +123,13 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "NVIDIA GPU",
-        what_for: "engines that compute on an NVIDIA GPU, and its energy",
+        what_for: "the energy of engines that compute on an NVIDIA GPU",
         metrics: &[],
         answer: graphics::nvidia,
     },
     Question {
         name: "AMD GPU",
-        what_for: "engines that compute on an AMD GPU, and its energy",
+        what_for: "the energy of engines that compute on an AMD GPU",
         metrics: &[],
         answer: graphics::amd,
     },
@@ -150,7 +147,7 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "swap",
-        what_for: "pages swapped, recorded before each launch and not judged",
+        what_for: "pages swapped, by which repetitions are judged",
         metrics: &[],
         answer: memory::swap,
     },
@@ -162,25 +159,25 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "steal accounting",
-        what_for: "the time a hypervisor took, recorded before each launch and not judged",
+        what_for: "the time a hypervisor took, by which repetitions are judged",
         metrics: &[],
         answer: timing::steal,
     },
     Question {
         name: "pressure (PSI)",
-        what_for: "how busy the CPUs are, recorded before each launch and not judged",
+        what_for: "how long tasks waited for a CPU, for memory or a disk, by which repetitions are judged",
         metrics: &[],
         answer: timing::pressure,
     },
     Question {
         name: "cpu frequency",
-        what_for: "governor and frequency, recorded before each launch and not judged",
+        what_for: "governor and frequency, by which repetitions are judged",
         metrics: &[],
         answer: timing::frequency,
     },
     Question {
         name: "throttle counters",
-        what_for: "slowdowns for heat, recorded before each launch and not judged",
+        what_for: "slowdowns for heat, by which repetitions are judged",
         metrics: &[],
         answer: timing::throttling,
     },
@@ -192,13 +189,13 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         name: "huge pages",
-        what_for: "how the kernel gives large pages, recorded before each launch and not judged",
+        what_for: "how the kernel gives large pages, recorded around each repetition",
         metrics: &[],
         answer: memory::huge_pages,
     },
     Question {
         name: "address-space randomisation",
-        what_for: "how far addresses are shuffled, recorded before each launch and not judged",
+        what_for: "how far addresses are shuffled, recorded around each repetition",
         metrics: &[],
         answer: memory::address_space_randomisation,
     },

@@ -8,17 +8,21 @@
 //!
 //! This crate does not decide anything: whether a steal of 3 % spoils a run is the runner's business.
 
+pub mod bandwidth;
 pub mod clock;
 pub mod conditions;
 pub mod cpu;
 pub mod disk;
 pub mod doctor;
 pub mod energy;
+pub mod instruments;
+pub mod layout;
 pub mod machine;
 pub mod memory;
 pub mod process;
 mod reading;
 mod roots;
+mod sampler;
 mod text;
 
 pub use reading::{Reading, Unavailable};

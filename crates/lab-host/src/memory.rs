@@ -4,6 +4,7 @@ mod cgroup;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cgroup::cgroup_use;
 pub use cgroup::{CgroupLimit, cgroup_limit};
 
 use crate::text::{field, kibibytes};

@@ -1,10 +1,14 @@
-//! One process as the kernel sees it: its memory, its threads, where it may run.
+//! One process as the kernel sees it: its memory, its threads, where it may run, what it has taken.
 //!
-//! The figures come from `/proc/<pid>/status`. The kernel counts pages per CPU and sums them lazily, so a figure
+//! The figures of memory come from `/proc/<pid>/status`. The kernel counts pages per CPU and sums them lazily, so a figure
 //! may be off by a few hundred kB a CPU (Documentation/filesystems/proc.rst calls them approximate).
+
+mod counters;
 
 use std::fs;
 use std::io;
+
+pub use counters::counters;
 
 use crate::cpu::CpuList;
 use crate::roots::excerpt;
@@ -42,7 +46,7 @@ pub enum ProcessError {
     NotUnderstood {
         /// The process.
         pid: u32,
-        /// The field of its status.
+        /// The file, or the field of its status.
         what: &'static str,
         /// The start of its value.
         value: String,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use lab_core::metric;
 use serde::{Deserialize, Serialize};
 
 /// The reason why a probe has no answer. A fragment without a final period.
@@ -93,6 +94,20 @@ impl<T> From<Result<T, Unavailable>> for Reading<T> {
     }
 }
 
+impl<T> From<Reading<T>> for metric::Reading<T> {
+    fn from(reading: Reading<T>) -> Self {
+        recorded(reading.into_result())
+    }
+}
+
+/// Returns an answer as a session records it.
+pub(crate) fn recorded<T>(answer: Result<T, impl Into<Unavailable>>) -> metric::Reading<T> {
+    match answer {
+        Ok(value) => metric::Reading::Value(value),
+        Err(reason) => metric::Reading::Unavailable(reason.into().reason),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +122,13 @@ mod tests {
             let text = serde_json::to_string(&reading).unwrap();
             assert_eq!(serde_json::from_str::<Reading<f64>>(&text).unwrap(), reading);
         }
+    }
+
+    #[test]
+    fn a_reading_is_recorded_with_its_value_or_its_reason() {
+        assert_eq!(metric::Reading::from(Reading::Available(4)), metric::Reading::Value(4));
+        let gone: Reading<u8> = Err(Unavailable::new("`x` is empty")).into();
+        assert_eq!(metric::Reading::from(gone).reason(), Some("`x` is empty"));
     }
 
     #[test]

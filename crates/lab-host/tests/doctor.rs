@@ -1,7 +1,9 @@
 //! The doctor on the machine that runs the tests. Alone in its binary: it resets the peak memory of its process.
 
+use lab_core::plan::EnergySource;
 use lab_host::Roots;
 use lab_host::doctor::{Status, examine};
+use lab_host::energy::{Wanted, open};
 
 #[test]
 fn every_capability_of_this_machine_has_an_answer_that_says_something() {
@@ -23,22 +25,18 @@ fn every_capability_of_this_machine_has_an_answer_that_says_something() {
 }
 
 #[test]
-fn no_energy_meter_is_called_a_capability_before_lab_reads_one() {
-    for capability in examine(&Roots::default()) {
-        if capability.metrics.contains(&"watts_avg") {
-            assert!(!capability.status.is_available(), "{capability:?}");
-            assert!(capability.metrics.contains(&"tokens_per_watt"));
-        }
-    }
+fn an_energy_meter_is_a_capability_where_a_session_can_open_it() {
+    let roots = Roots::default();
+    let wanted = Wanted { sources: &[EnergySource::Auto], external: None, device: "cpu", nvml_library: None };
+    let capabilities = examine(&roots);
+    let mut energy = capabilities.iter().filter(|capability| capability.metrics.contains(&"watts_avg"));
+    assert!(energy.clone().all(|capability| capability.metrics.contains(&"tokens_per_watt")));
+    assert_eq!(energy.any(|capability| capability.status.is_available()), open(&roots, &wanted).is_ok());
 }
 
 #[test]
-fn the_metric_that_this_version_cannot_give_is_never_served() {
+fn the_time_per_operation_is_the_engines_to_tell() {
     let capabilities = examine(&Roots::default());
     let mut naming = capabilities.iter().filter(|capability| capability.metrics.contains(&"op_time_ms"));
-    let Some(Status::Unavailable { reason, remedy }) = naming.next().map(|profile| &profile.status) else {
-        panic!("`op_time_ms` is named by a capability that is not there");
-    };
-    assert_eq!(reason, "this version of lab takes no profile per operation");
-    assert!(remedy.is_none() && naming.next().is_none());
+    assert!(naming.next().is_some_and(|profile| profile.status.is_available()) && naming.next().is_none());
 }

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use lab_host::conditions::Conditions;
+use lab_core::observation::{Conditions, ProcessCounters};
 use lab_host::cpu::Cpu;
 use lab_host::machine::Machine;
 use lab_host::memory::Memory;
-use lab_host::{Roots, conditions, cpu, doctor, machine, memory};
+use lab_host::{Roots, conditions, cpu, doctor, machine, memory, process};
 
 const GARBAGE: &[&[u8]] = &[
     b"",
@@ -54,7 +54,10 @@ fn check_every_probe(roots: &Roots, file: &Path, garbage: &[u8]) {
     check_json::<Cpu>(&cpu::probe(roots), &blame);
     check_json::<Memory>(&memory::probe(roots), &blame);
     check_json::<Machine>(&machine::probe(roots), &blame);
-    check_json::<Conditions>(&conditions::probe(roots), &blame);
+    check_json::<Conditions>(&conditions::probe(roots, &[0]), &blame);
+    if let Ok(counted) = process::counters(roots, 4242) {
+        check_json::<ProcessCounters>(&counted, &blame);
+    }
     assert_ne!(memory::usable_memory(roots), Ok(0), "{blame}");
     for capability in doctor::examine(roots) {
         if let doctor::Status::Unavailable { reason, .. } = &capability.status {

@@ -5,13 +5,21 @@
 
 use std::path::Path;
 
+use lab_core::metric;
+use lab_core::observation::CoreTime;
+use lab_core::plan::EnergySource;
 use lab_host::cpu::{self, Cache, CacheKind, backend_kind};
 use lab_host::doctor::{self, Status};
+use lab_host::energy::Wanted;
 use lab_host::{Reading, Roots, conditions, energy, machine, memory, process};
 
 fn tree(name: &str) -> Roots {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     Roots::new(data.join("proc"), data.join("sys"))
+}
+
+fn value<T>(value: impl Into<T>) -> metric::Reading<T> {
+    metric::Reading::Value(value.into())
 }
 
 fn available<T>(value: impl Into<T>) -> Reading<T> {
@@ -83,39 +91,41 @@ fn a_laptop_is_described() {
 
 #[test]
 fn the_conditions_on_a_laptop_are_read() {
-    let now = conditions::probe(&tree("laptop"));
-    let load = now.load_average.into_result().unwrap();
+    let now = conditions::probe(&tree("laptop"), &[1, 3]);
+    let load = now.load_average.as_result().unwrap();
     assert_eq!(
         format!("{} {} {}", load.one_minute, load.five_minutes, load.fifteen_minutes),
         "0.52 0.58 0.59"
     );
-    assert_eq!(now.cpu_pressure_percent, available(1.53));
-    let time = now.cpu_time.into_result().unwrap();
-    let total = 1_393_280 + 2112 + 460_511 + 23_921_457 + 61_402 + 20_128;
-    assert_eq!((time.steal_jiffies, time.total_jiffies), (0, total));
-    assert_eq!(now.swapped_pages, available(75_776_u64));
-    assert_eq!(now.throttle_events, available(3_u64 + 10 + 3 + 10 + 4 * 12));
-    assert_eq!((now.governor, now.frequency_hz), (available("powersave"), available(2_700_012_000_u64)));
-    assert_eq!((now.boost, now.transparent_hugepages), (available(true), available("madvise")));
-    assert_eq!((now.address_space_randomisation, now.clock_source), (available(2_u8), available("tsc")));
+    let core = |core, busy, idle| CoreTime { core, busy, idle, steal: 0 };
+    assert_eq!(now.cores, value([core(1, 470_002, 5_995_714), core(3, 469_003, 5_995_717)]));
+    let pressure = (now.pressure.cpu_some_us, now.pressure.memory_some_us, now.pressure.io_some_us);
+    assert_eq!(pressure, (value(912_345_678_u64), value(1_234_567_u64), value(44_556_677_u64)));
+    assert_eq!(now.swapped_pages, value(75_776_u64));
+    assert_eq!(now.throttle_events, value(3_u64 + 10 + 3 + 10 + 4 * 12));
+    // The hottest of 51 and 49.5 °C; 127 °C is an input that nothing is connected to.
+    assert_eq!(now.temperature_millidegrees, value(51_000_i64));
+    assert_eq!(now.frequencies_khz, value([2_700_012_u64, 800_034]));
+    assert_eq!((now.governor, now.boost), (value("performance"), value(true)));
+    assert_eq!(now.transparent_hugepages, value("madvise"));
+    assert_eq!((now.address_space_randomisation, now.clock_source), (value(2_u8), value("tsc")));
+    assert_eq!(now.cgroup.memory_peak_bytes, value(3_221_225_472_u64));
+    // 1500 us in the group itself, 4000 us in one above.
+    assert_eq!(now.cgroup.throttled_us, value(5_500_u64));
+    let unlimited = Some("no control group limits the memory of this process");
+    assert_eq!(now.cgroup.memory_limit_bytes.reason(), unlimited);
 }
 
 #[test]
-fn the_meters_of_a_laptop_are_found_and_said_to_be_unread() {
+fn the_meters_of_a_laptop_are_found() {
     let roots = tree("laptop");
-    let names = |sources: Vec<energy::EnergySource>| sources.into_iter().map(|s| s.name).collect::<Vec<_>>();
-    assert_eq!(
-        names(energy::rapl_zones(&roots).unwrap()),
-        ["package-0", "package-0/core", "package-0/uncore", "package-0/dram"]
-    );
-    assert_eq!(names(energy::batteries(&roots).unwrap()), ["BAT0 power_now"]);
     for (name, expected) in [
+        ("energy by RAPL", "yes: rapl package-0 below /sys + rapl package-0/dram below /sys"),
         (
-            "energy by RAPL",
-            "no: present (package-0, package-0/core, package-0/uncore, package-0/dram); not read by this version of lab",
+            "energy by hwmon",
+            "no: `/sys/class/hwmon` lists no power or energy sensor besides those of GPUs and batteries",
         ),
-        ("energy by hwmon", "no: present (BAT0 power1_input); not read by this version of lab"),
-        ("energy by battery", "no: present (BAT0 power_now); not read by this version of lab"),
+        ("energy by battery", "yes: battery BAT0 below /sys"),
         ("affinity", "yes: 4 of 4 online CPUs in the mask of this process (0-3)"),
         ("cpu frequency", "yes: governor `powersave`, 2.70 GHz now, boost on"),
         ("throttle counters", "yes: 74 events since boot"),
@@ -141,6 +151,13 @@ fn a_process_on_a_laptop_is_read() {
     assert_eq!(process::resident_memory(&roots, 4242).unwrap(), 98_304 * 1024);
     assert_eq!(process::thread_count(&roots, 4242).unwrap(), 3);
     assert_eq!(process::affinity(&roots, 4242).unwrap().to_string(), "0-6");
+    // The program calls itself `lab (a) b`, and one of its three threads has ended just now.
+    let counted = process::counters(&roots, 4242).unwrap();
+    assert_eq!((counted.user_jiffies, counted.system_jiffies, counted.nice), (1500, 40, -5));
+    assert_eq!((counted.minor_faults, counted.major_faults, counted.threads), (25_000, 3, 3));
+    assert_eq!((counted.on_cpu_ns, counted.run_delay_ns), (value(15_400_000_123_u64), value(2_000_456_u64)));
+    let switches = (counted.voluntary_switches, counted.involuntary_switches);
+    assert_eq!(switches, (value(160_u64), value(24_u64)));
     let absent = process::peak_memory(&roots, 4243).unwrap_err();
     assert_eq!(absent.to_string(), "process 4243 does not exist");
 }
@@ -175,17 +192,24 @@ fn a_server_with_two_sockets_is_described() {
     assert_eq!(names, ["NVIDIA H100 PCIe", "NVIDIA H100 PCIe", "AMD Instinct MI210"]);
     assert_eq!(accelerators[1].found_at, "driver/nvidia/gpus/0000:c1:00.0");
 
-    let now = conditions::probe(&roots);
-    assert_eq!((now.boost, now.governor), (available(true), available("performance")));
+    let now = conditions::probe(&roots, &[0]);
+    assert_eq!((now.boost, now.governor), (value(true), value("performance")));
+    assert_eq!(now.cgroup.memory_limit_bytes, value(64_u64 << 30));
+    assert!(now.cores.reason().unwrap().ends_with("proc/stat` does not hold a line of core 0"));
+    let unseen = now.temperature_millidegrees.reason().unwrap().to_owned();
+    assert!(unseen.starts_with("no sensor below `") && unseen.ends_with("sys/class` shows a temperature"));
     for (name, expected) in [
+        ("energy by RAPL", "yes: rapl package-0 below /sys + rapl package-1 below /sys"),
         (
-            "energy by RAPL",
-            "no: present (package-0, package-0/core, package-1, package-1/core); not read by this version of lab",
+            "energy by hwmon",
+            "no: `/sys/class/hwmon` lists no power or energy sensor besides those of GPUs and batteries",
         ),
-        ("energy by hwmon", "no: present (amdgpu power1_average); not read by this version of lab"),
         ("energy by battery", "no: `/sys/class/power_supply` does not exist"),
-        ("NVIDIA GPU", "no: present (NVIDIA H100 PCIe, NVIDIA H100 PCIe); not used by this version of lab"),
-        ("AMD GPU", "no: present (AMD Instinct MI210); not used by this version of lab"),
+        (
+            "NVIDIA GPU",
+            "no: present (NVIDIA H100 PCIe, NVIDIA H100 PCIe), but NVML tells of this machine alone, and the roots are those below `/sys`",
+        ),
+        ("AMD GPU", "yes: amdgpu 0 power1_average below /sys"),
         (
             "usable memory",
             "yes: 64.0 GiB; the control group permits 64.0 GiB (`/sys/fs/cgroup/batch.slice/job-17.scope/memory.max`)",
@@ -215,11 +239,15 @@ fn a_container_in_a_virtual_machine_is_described() {
     let missing = machine.architecture.into_result().unwrap_err();
     assert!(missing.reason.ends_with("proc/sys/kernel/arch` does not exist"), "{missing}");
 
-    let now = conditions::probe(&roots);
-    assert_eq!(now.cpu_time.into_result().unwrap().steal_jiffies, 9512);
-    assert!(
-        now.governor.value().is_none() && now.frequency_hz.value().is_none() && now.boost.value().is_none()
-    );
+    let now = conditions::probe(&roots, &[0, 1]);
+    let cores = now.cores.as_result().unwrap();
+    assert_eq!(cores.iter().map(|core| core.steal).collect::<Vec<_>>(), [5_000, 4_512]);
+    let frequencies = now.frequencies_khz.reason();
+    assert!(now.governor.value().is_none() && frequencies.is_some() && now.boost.value().is_none());
+    // Version 1: nanoseconds, and files of other names.
+    assert_eq!(now.cgroup.throttled_us, value(123_456_u64));
+    assert_eq!(now.cgroup.memory_peak_bytes, value(1_610_612_736_u64));
+    assert_eq!(now.cgroup.memory_limit_bytes, value(2_u64 << 30));
     for (name, expected) in [
         (
             "energy by RAPL",
@@ -265,7 +293,9 @@ fn a_board_with_two_kinds_of_cores_is_described() {
     );
     let machine = machine::probe(&roots);
     assert_eq!((machine.architecture, machine.virtualisation), (available("aarch64"), available("none")));
-    assert_eq!(energy::hwmon_sensors(&roots).unwrap()[0].name, "ina226 power1_input");
+    assert_eq!(diagnosis(&roots, "energy by hwmon"), "yes: hwmon ina226 power1_input below /sys");
+    let now = conditions::probe(&roots, &[0]);
+    assert_eq!(now.temperature_millidegrees, value(41_615_i64));
     assert_eq!(memory::memory_gib_rounded(&roots), Ok(15));
 }
 
@@ -274,11 +304,13 @@ fn no_probe_takes_garbage_for_a_fact() {
     for roots in [tree("broken"), tree("no such tree")] {
         let cpu = serde_json::to_value(cpu::probe(&roots)).unwrap();
         let memory = serde_json::to_value(memory::probe(&roots)).unwrap();
-        let conditions = serde_json::to_value(conditions::probe(&roots)).unwrap();
+        let mut conditions = serde_json::to_value(conditions::probe(&roots, &[0])).unwrap();
+        let (pressure, cgroup) = (conditions["pressure"].take(), conditions["cgroup"].take());
         let machine = serde_json::to_value(machine::probe(&roots)).unwrap();
         // The tree has a list of device classes and a 1 kB swap; neither is garbage.
-        let honest = ["accelerators", "swap_total_bytes"];
-        for facts in [cpu, memory, conditions, machine] {
+        // The time is asked of no file, and the two that have parts are looked at by themselves.
+        let honest = ["accelerators", "swap_total_bytes", "at_ns", "pressure", "cgroup"];
+        for facts in [cpu, memory, conditions, pressure, cgroup, machine] {
             for (name, fact) in facts.as_object().unwrap() {
                 let reason = fact.get("unavailable").and_then(|reason| reason.as_str());
                 assert!(
@@ -289,12 +321,19 @@ fn no_probe_takes_garbage_for_a_fact() {
         }
         assert!(memory::usable_memory(&roots).is_err() && memory::memory_gib_rounded(&roots).is_err());
         assert!(memory::cgroup_limit(&roots).is_err());
-        assert!(energy::rapl_zones(&roots).is_err() && energy::hwmon_sensors(&roots).is_err());
-        assert!(energy::batteries(&roots).is_err());
+        for source in [EnergySource::Rapl, EnergySource::RaplPerf, EnergySource::Hwmon, EnergySource::Battery]
+        {
+            let wanted = Wanted { sources: &[source], external: None, device: "cpu", nvml_library: None };
+            assert!(energy::open(&roots, &wanted).is_err(), "{source:?}");
+        }
         assert!(process::peak_memory(&roots, 7).is_err() && process::resident_memory(&roots, 7).is_err());
+        assert!(process::counters(&roots, 7).is_err());
         assert!(process::affinity(&roots, 7).is_err() && process::thread_count(&roots, 7).is_err());
         // The clock is no file.
         let able: Vec<_> = doctor::examine(&roots).into_iter().filter(|c| c.status.is_available()).collect();
-        assert_eq!(able.iter().map(|capability| capability.name).collect::<Vec<_>>(), ["monotonic clock"]);
+        assert_eq!(
+            able.iter().map(|capability| capability.name).collect::<Vec<_>>(),
+            ["monotonic clock", "profile per operation"]
+        );
     }
 }

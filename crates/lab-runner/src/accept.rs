@@ -1,14 +1,8 @@
-//! From an engine's answer to a completed repetition: what is refused, and what makes it suspect.
+//! From an engine's answer to a completed repetition: what is refused.
 
-use lab_core::engine::{EngineError, Tokens};
-use lab_core::record::Validity;
+use lab_core::engine::{EngineError, Profile, Tokens};
 use lab_core::timeline::Timeline;
 use lab_core::workload::{Stop, Workload};
-
-/// Engine and harness look at the same clock from both sides of a pipe: 2 ms cover the scheduling of both on a busy
-/// machine, 1 % whatever grows with the answer. Beyond that, one of them does not tell the time.
-const CLOCK_SLACK_NS: u64 = 2_000_000;
-const CLOCK_SLACK_SHARE: u64 = 100;
 
 /// Checks an answer against the workload and returns its timeline.
 ///
@@ -33,6 +27,30 @@ pub fn accept(tokens: &Tokens, workload: &Workload) -> Result<Timeline, EngineEr
     Timeline::new(stamps_ns).map_err(|error| broken(error.to_string()))
 }
 
+/// Checks a profile against the execution that it is about.
+///
+/// # Errors
+///
+/// [`EngineError::Protocol`] when a kind comes twice, or the parts take longer than the whole.
+pub(crate) fn accept_profile(profile: Profile, total_ns: u64) -> Result<Profile, EngineError> {
+    let mut kinds: Vec<&str> = profile.operations.iter().map(|operation| operation.kind.as_str()).collect();
+    kinds.sort_unstable();
+    if let Some(twice) = kinds.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(broken(format!("its profile names `{}` twice", twice[0])));
+    }
+    // The profile may begin with the parsing of the request and end behind the last stamp.
+    let longest_ns = total_ns.saturating_add(total_ns / 10).saturating_add(PROFILE_SLACK_NS);
+    match profile.total_ns() {
+        parts_ns if parts_ns > longest_ns => {
+            Err(broken(format!("its profile sums up to {parts_ns} ns of an execution of {total_ns} ns")))
+        }
+        _ => Ok(profile),
+    }
+}
+
+/// What may pass outside the stamps of an execution, in nanoseconds.
+const PROFILE_SLACK_NS: u64 = 10_000_000;
+
 fn check_count(n_tokens: usize, workload: &Workload) -> Result<(), EngineError> {
     let asked = workload.generate as usize;
     let fits = match workload.stop {
@@ -46,20 +64,9 @@ fn broken(message: String) -> EngineError {
     EngineError::Protocol { message }
 }
 
-/// Compares the engine's own time with the harness's, both in nanoseconds.
-pub(crate) fn judge_clock(engine_ns: u64, outside_ns: u64) -> Validity {
-    let slack_ns = CLOCK_SLACK_NS + outside_ns / CLOCK_SLACK_SHARE;
-    if engine_ns.abs_diff(outside_ns) <= slack_ns {
-        return Validity::Valid;
-    }
-    let (engine_us, outside_us) = (engine_ns / 1_000, outside_ns / 1_000);
-    Validity::Suspect(vec![format!(
-        "clock: the engine reports {engine_us} us where {outside_us} us passed outside"
-    )])
-}
-
 #[cfg(test)]
 mod tests {
+    use lab_core::engine::OperationTime;
     use lab_core::workload::Sampling;
 
     use super::*;
@@ -99,18 +106,32 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_that_contradicts_itself_is_refused() {
+        let profile = |times: &[(&str, u64)]| Profile {
+            operations: times
+                .iter()
+                .map(|(kind, self_ns)| OperationTime {
+                    kind: (*kind).to_owned(),
+                    self_ns: *self_ns,
+                    calls: 1,
+                })
+                .collect(),
+        };
+        let second = 1_000_000_000;
+        assert!(accept_profile(profile(&[("matmul", 900_000_000), ("norm", 90_000_000)]), second).is_ok());
+        for times in [
+            &[("matmul", 1), ("matmul", 2)][..],
+            &[("matmul", second), ("norm", second)],
+            &[("matmul", u64::MAX), ("norm", 2)],
+        ] {
+            assert!(accept_profile(profile(times), second).is_err(), "{times:?}");
+        }
+    }
+
+    #[test]
     fn only_a_plan_that_stops_at_the_end_of_sequence_takes_fewer_tokens() {
         assert!(accept(&tokens(&[150]), &workload(3, Stop::Eos)).is_ok());
         assert!(accept(&tokens(&[]), &workload(3, Stop::Eos)).is_err());
         assert!(accept(&tokens(&[150; 4]), &workload(3, Stop::Eos)).is_err());
-    }
-
-    #[test]
-    fn clocks_may_part_by_one_percent_and_two_milliseconds() {
-        let second = 1_000_000_000;
-        assert_eq!(judge_clock(second, second), Validity::Valid);
-        assert_eq!(judge_clock(second - 12_000_000, second), Validity::Valid);
-        let reason = "clock: the engine reports 987999 us where 1000000 us passed outside".to_owned();
-        assert_eq!(judge_clock(second - 12_001_000, second), Validity::Suspect(vec![reason]));
     }
 }

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use lab_core::engine::EngineError;
 use lab_core::fingerprint::PartKind;
 use lab_core::metric::Reading;
-use lab_core::record::{Completed, Outcome, Repetition, SessionHeader, SessionId, Validity};
+use lab_core::observation::Observation;
+use lab_core::record::{Completed, Outcome, Repetition, SessionHeader, SessionId};
 use lab_core::timeline::Timeline;
+use lab_core::validity::Validity;
 use rusqlite::types::Value;
 use serde::de::value::{Error as WordError, StrDeserializer};
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
@@ -105,8 +107,22 @@ struct CompletedBody {
     margins: Option<Vec<f32>>,
     load_ns: u64,
     outside_ns: u64,
-    peak_memory_bytes: Reading<u64>,
+    /// Only in rows of versions that looked at nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peak_memory_bytes: Option<Reading<u64>>,
+    #[serde(default)]
+    request_ns: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    n_before: Option<u32>,
+    #[serde(default = "not_told")]
+    bytes_per_token: Reading<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    observation: Option<Box<Observation>>,
     validity: Validity,
+}
+
+fn not_told() -> Reading<u64> {
+    Reading::Unavailable("not recorded in this session".to_owned())
 }
 
 impl From<&Outcome> for OutcomeBody {
@@ -118,7 +134,11 @@ impl From<&Outcome> for OutcomeBody {
                 margins: completed.margins.clone(),
                 load_ns: completed.load_ns,
                 outside_ns: completed.outside_ns,
-                peak_memory_bytes: completed.peak_memory_bytes.clone(),
+                peak_memory_bytes: None,
+                request_ns: completed.request_ns,
+                n_before: completed.n_before,
+                bytes_per_token: completed.bytes_per_token.clone(),
+                observation: Some(completed.observation.clone()),
                 validity: completed.validity.clone(),
             }),
         }
@@ -127,8 +147,31 @@ impl From<&Outcome> for OutcomeBody {
 
 impl CompletedBody {
     fn with_timeline(self, timeline: Timeline) -> Completed {
-        let Self { token_ids, margins, load_ns, outside_ns, peak_memory_bytes, validity } = self;
-        Completed { timeline, token_ids, margins, load_ns, outside_ns, peak_memory_bytes, validity }
+        let Self {
+            token_ids,
+            margins,
+            load_ns,
+            outside_ns,
+            request_ns,
+            n_before,
+            bytes_per_token,
+            validity,
+            ..
+        } = self;
+        let peak_bytes = self.peak_memory_bytes.unwrap_or_else(not_told);
+        let observation = self.observation.unwrap_or_else(|| Box::new(Observation::unobserved(peak_bytes)));
+        Completed {
+            timeline,
+            token_ids,
+            margins,
+            load_ns,
+            outside_ns,
+            request_ns,
+            n_before,
+            bytes_per_token,
+            observation,
+            validity,
+        }
     }
 }
 
@@ -149,19 +192,11 @@ impl OutcomeColumns {
             Outcome::Failed(_) => Self { outcome: "failed", validity: None, body, timeline: None },
             Outcome::Completed(completed) => Self {
                 outcome: "completed",
-                validity: Some(validity_word(&completed.validity)),
+                validity: Some(completed.validity.word()),
                 body,
                 timeline: Some(completed.timeline.to_bytes()),
             },
         })
-    }
-}
-
-const fn validity_word(validity: &Validity) -> &'static str {
-    match validity {
-        Validity::Valid => "valid",
-        Validity::Suspect(_) => "suspect",
-        Validity::Invalid(_) => "invalid",
     }
 }
 
@@ -194,4 +229,22 @@ pub(crate) fn check_exact(metric: &str, value: f64) -> Result<(), StoreError> {
         return refuse("the sign of zero would be lost");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_the_first_version_reads_as_a_recording_in_which_little_was_looked_at() {
+        let body = r#"{"completed":{"token_ids":[7],"margins":null,"load_ns":3,"outside_ns":12,
+            "peak_memory_bytes":{"value":9},"validity":{"suspect":["clock: off"]}}}"#;
+        let timeline = Timeline::new(vec![10]).unwrap().to_bytes();
+        let Outcome::Completed(completed) = outcome_of("row", body, Some(&timeline)).unwrap() else {
+            panic!("it completed")
+        };
+        assert_eq!(*completed.observation, Observation::unobserved(Reading::Value(9)));
+        assert_eq!(completed.bytes_per_token, not_told());
+        assert_eq!(completed.validity, Validity::Suspect(vec!["clock: off".to_owned()]));
+    }
 }

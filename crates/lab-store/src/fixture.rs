@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use lab_core::engine::EngineError;
 use lab_core::fingerprint::{Isolation, PlanPart};
 use lab_core::metric::{Measurement, Reading};
+use lab_core::observation::Observation;
 use lab_core::record::{
     Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
-    SessionEnd, SessionHeader, SessionId, SessionStatus, Validity,
+    SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
 use lab_core::timeline::Timeline;
 use lab_core::tolerance::Tolerance;
+use lab_core::validity::Validity;
 use lab_core::workload::Sampling;
 use uuid::Builder;
 
@@ -104,6 +106,7 @@ fn plan_part(header: &SessionHeader) -> PlanPart {
         stop: workload.stop,
         isolation: Isolation::Launch,
         warmup: 1,
+        sample_hz: 10.0,
         name: header.plan_name.clone(),
         repeat: header.repeat,
     }
@@ -111,7 +114,7 @@ fn plan_part(header: &SessionHeader) -> PlanPart {
 
 pub(crate) fn launch(index: u32) -> Launch {
     let conditions = serde_json::json!({"load_1m": 1.0, "steal": 0.1, "note": null});
-    Launch { index, start: LaunchStart::Ready { load_ns: 7_000_001 }, conditions }
+    Launch { index, start: LaunchStart::Ready { load_ns: 7_000_001 }, conditions, profile: None }
 }
 
 /// Repetition `index` of session `n`: even ones are warm-ups, the last failed.
@@ -140,7 +143,10 @@ pub(crate) fn completed(n: u32, index: u32) -> Completed {
         margins: Some(vec![0.1, 1.0 / 3.0, f32::MIN_POSITIVE, 0.0, 1e-9, 3.5, f32::MAX, 2.0]),
         load_ns: 7_000_001,
         outside_ns: 20_000_000,
-        peak_memory_bytes: Reading::Value(45_600_007),
+        request_ns: 1_000_003,
+        n_before: Some(1),
+        bytes_per_token: Reading::Value(9_007),
+        observation: Box::new(Observation::unobserved(Reading::Value(45_600_007))),
         validity: if index == 3 {
             Validity::Suspect(vec!["steal above 1 %".to_owned()])
         } else {

@@ -38,8 +38,10 @@ pub struct Migration {
 }
 
 /// Every migration, oldest first. Append only; a store's `user_version` is how many of them it has.
-pub static MIGRATIONS: &[Migration] =
-    &[Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") }];
+pub static MIGRATIONS: &[Migration] = &[
+    Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
+    Migration { name: "0002_observations", sql: include_str!("migrations/0002_observations.sql") },
+];
 
 /// The `PRAGMA application_id` of every store: `lab1` in ASCII.
 pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"lab1");

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use lab_core::fingerprint::BackendPart;
 use lab_core::plan::{EngineKind, EngineSpec};
 use lab_host::cpu::{self, Cpu};
-use lab_host::{Roots, process};
+use lab_host::{Roots, conditions, layout, process};
 
 use crate::failure::{Failure, Result};
 
@@ -43,7 +43,7 @@ const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "R
 /// More threads than cores are refused: candle's main thread spins without bound while it waits for its workers, and
 /// two threads on one core collapse.
 pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Backend> {
-    let allowed = process::affinity(roots, std::process::id()).map_err(Failure::run)?;
+    let allowed = process::affinity(&Roots::default(), std::process::id()).map_err(Failure::run)?;
     // A mask may name processors that are not there.
     let is_online = |core: &u32| host.online.value().is_none_or(|online| online.contains(*core));
     let allowed: Vec<u32> = allowed.iter().filter(is_online).collect();
@@ -64,8 +64,25 @@ pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Ba
         cores: cores.iter().copied().collect::<cpu::CpuList>().to_string(),
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
         environment: environment.clone(),
+        nice: process::counters(&Roots::default(), std::process::id()).ok().map(|own| own.nice),
+        address_space_randomization: randomization(roots),
+        transparent_hugepages: hugepages(roots, &cores),
     };
     Ok(Backend { threads, cores, environment, part })
+}
+
+/// The engine inherits the personality of lab; what the kernel does not tell stays unknown, and unknown refuses.
+fn randomization(roots: &Roots) -> Option<String> {
+    let own = layout::address_space_randomization(roots, &Roots::default(), std::process::id());
+    own.ok().map(str::to_owned)
+}
+
+/// A kernel without huge pages is a fact; one that does not tell is not.
+fn hugepages(roots: &Roots, cores: &[u32]) -> Option<String> {
+    if !roots.sys.join("kernel/mm/transparent_hugepage").exists() {
+        return Some("not offered by this kernel".to_owned());
+    }
+    conditions::probe(roots, cores).transparent_hugepages.value().cloned()
 }
 
 fn check_cores(wanted: &[u32], allowed: &[u32]) -> Result<Vec<u32>> {

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    compare, completions, doctor, engine, export, launch_engine, list, man, metrics, plan, run, schemas,
-    show, verify,
+    compare, completions, doctor, engine, export, launch_engine, list, man, metrics, overhead, plan, rules,
+    run, schemas, show, verify,
 };
 use crate::global::Global;
 
@@ -17,7 +17,7 @@ Examples:
   lab plan check plans/llama3.toml             what a plan would do, before it does it
   lab doctor                                   what this host can and cannot measure
 
-Exit status: 0 pass, 1 not reproduced, 2 usage or plan error, 4 refused, 5 the run failed, 70 a bug in lab.";
+Exit status: 0 pass, 1 not reproduced, 2 usage or plan error, 3 inconclusive, 4 refused, 5 the run failed, 70 a bug in lab.";
 
 /// A reproducible benchmark laboratory for LLM inference.
 ///
@@ -52,9 +52,14 @@ pub(crate) enum Command {
     Plan(plan::Command),
     /// Say what this host can and cannot measure.
     Doctor(doctor::Arguments),
+    /// Measure what measuring itself costs.
+    Overhead(overhead::Arguments),
     /// Print the table of metrics.
     #[command(after_help = "Example:\n  lab metrics > docs/metrics.md")]
     Metrics,
+    /// Print the rules of validity: what makes a repetition suspect or invalid.
+    #[command(after_help = "Example:\n  lab rules > docs/validity.md")]
+    Rules,
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
     /// Print or write the manual pages.
@@ -82,7 +87,9 @@ impl Command {
             Self::Verify(arguments) => verify::carry_out(&arguments, global),
             Self::Plan(command) => plan::carry_out(&command, global),
             Self::Doctor(arguments) => doctor::carry_out(&arguments, global),
+            Self::Overhead(arguments) => overhead::carry_out(&arguments, global),
             Self::Metrics => metrics::carry_out(),
+            Self::Rules => rules::carry_out(),
             Self::Completions(arguments) => completions::carry_out(&arguments),
             Self::Man(arguments) => man::carry_out(&arguments),
             Self::Schemas(arguments) => schemas::carry_out(&arguments),

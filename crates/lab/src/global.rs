@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
+use lab_host::Roots;
 
+use crate::failure::{Failure, Result};
 use crate::terminal::Colour;
 
 /// Options of every command.
@@ -15,7 +18,25 @@ pub(crate) struct Global {
     /// Where models are kept [default: `lab` in the user's cache folder].
     #[arg(long, global = true, env = "LAB_CACHE", value_name = "FOLDER")]
     pub(crate) cache: Option<PathBuf>,
+    /// Where to read what the kernel tells of the hardware, in place of `/sys`: for testing without the hardware.
+    #[arg(long, global = true, env = "LAB_SYSFS_ROOT", value_name = "FOLDER", default_value = "/sys")]
+    pub(crate) sysfs_root: PathBuf,
+    /// Where to read what the kernel tells of the machine, in place of `/proc`; processes are always looked up in `/proc`.
+    #[arg(long, global = true, env = "LAB_PROCFS_ROOT", value_name = "FOLDER", default_value = "/proc")]
+    pub(crate) procfs_root: PathBuf,
     /// When to colour.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Colour,
+}
+
+impl Global {
+    /// Returns where the machine is looked at.
+    pub(crate) fn roots(&self) -> Result<Roots> {
+        for (flag, folder) in [("--procfs-root", &self.procfs_root), ("--sysfs-root", &self.sysfs_root)] {
+            if !folder.is_dir() {
+                return Err(Failure::usage(anyhow!("`{flag} {}` names no folder", folder.display())));
+            }
+        }
+        Ok(Roots::new(&self.procfs_root, &self.sysfs_root))
+    }
 }

@@ -45,6 +45,7 @@ pub(crate) fn plan_part(plan: &Plan, workload: &Workload, repeat: u32) -> PlanPa
         stop: workload.stop,
         isolation: plan.run.isolation,
         warmup: plan.run.warmup,
+        sample_hz: plan.instruments.sample_hz,
         name: plan.name.clone(),
         repeat,
     }
@@ -74,7 +75,16 @@ pub(crate) fn hardware_part(roots: &Roots, cpu: &Cpu) -> HardwarePart {
             .value()
             .map(|found| found.iter().map(|one| one.name.clone()).collect()),
         virtualization: refinement(text(&machine.virtualisation)),
+        observed_from: observed_from(roots),
         kernel: refinement(text(&machine.kernel_release)),
+    }
+}
+
+/// Says whether files stand in for the machine: what they tell never compares with what a machine tells.
+fn observed_from(roots: &Roots) -> String {
+    match roots.are_this_machine() {
+        true => "this machine".to_owned(),
+        false => format!("{} and {}", roots.proc.display(), roots.sys.display()),
     }
 }
 

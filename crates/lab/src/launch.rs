@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::Context as _;
 use lab_core::digest::Digest;
 use lab_core::engine::{Engine as _, EngineError, Hello};
-use lab_core::metric::Reading;
 use lab_core::plan::{EngineKind, RunSpec, Script};
 use lab_engine::process::{Process, Start};
 use lab_host::clock::{COARSEST_PERMITTED_NS, Monotonic};
@@ -17,6 +17,8 @@ use lab_model::DigestWriter;
 use lab_runner::Launched;
 
 use crate::backend::Backend;
+use crate::failure::{self, Failure};
+use crate::instruments::Instruments;
 
 /// This program, as the kernel holds it open: a rebuild in mid-session changes the file under the path, never this.
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
@@ -50,8 +52,14 @@ impl Launcher<'_> {
     }
 
     /// Starts a launch of the session, and makes sure that it is the engine that introduced itself before.
-    pub(crate) fn launch(&self, index: u32, expected: &Hello) -> Result<Launched<'static>, EngineError> {
-        let conditions = serde_json::to_value(conditions::probe(self.roots)).unwrap_or_default();
+    pub(crate) fn launch(
+        &self,
+        index: u32,
+        expected: &Hello,
+        instruments: &Instruments,
+    ) -> Result<Launched<'static>, EngineError> {
+        let conditions =
+            serde_json::to_value(conditions::probe(self.roots, &self.backend.cores)).unwrap_or_default();
         let mut process = self.start(index)?;
         let hello = process.hello()?;
         // Measured anew at every start, the resolution of the clock may differ by a reading.
@@ -63,18 +71,7 @@ impl Launcher<'_> {
         check_clock(&hello)?;
         let pid = process.pid();
         self.check_affinity(pid)?;
-        let (reset_roots, peak_roots) = (self.roots.clone(), self.roots.clone());
-        Ok(Launched {
-            engine: Box::new(process),
-            reset_peak_memory: Box::new(move || {
-                process::reset_peak_memory(&reset_roots, pid).map_err(|error| error.to_string())
-            }),
-            peak_memory: Box::new(move || match process::peak_memory(&peak_roots, pid) {
-                Ok(bytes) => Reading::Value(bytes),
-                Err(error) => Reading::Unavailable(error.to_string()),
-            }),
-            conditions,
-        })
+        Ok(Launched { engine: Box::new(process), instruments: Box::new(instruments.watch(pid)), conditions })
     }
 
     fn start(&self, index: u32) -> Result<Process<'static>, EngineError> {
@@ -107,7 +104,8 @@ impl Launcher<'_> {
 
     /// Reads back from the kernel that the engine runs where it was told to.
     fn check_affinity(&self, pid: u32) -> Result<(), EngineError> {
-        let actual = process::affinity(self.roots, pid).map_err(|error| start_failed(&error.to_string()))?;
+        let actual =
+            process::affinity(&Roots::default(), pid).map_err(|error| start_failed(&error.to_string()))?;
         if actual.iter().eq(self.backend.cores.iter().copied()) {
             return Ok(());
         }
@@ -125,8 +123,22 @@ fn on_path(program: &str) -> PathBuf {
     if program.contains('/') { named } else { found().unwrap_or(named) }
 }
 
+/// Lets the engine introduce itself before anything is recorded.
+pub(crate) fn greet(launcher: &Launcher<'_>) -> failure::Result<Hello> {
+    let hello = launcher.greet().context("cannot start the engine").map_err(Failure::run)?;
+    check_clock(&hello).map_err(Failure::run).map_err(|failure| {
+        failure.hint("the contract asks for a monotonic clock of 1000 ns or finer (engine.v0.1, section 6.1)")
+    })?;
+    Ok(hello)
+}
+
+/// The engine may work in another folder.
+pub(crate) fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
 /// Refuses a clock that a session may not be measured with.
-pub(crate) fn check_clock(hello: &Hello) -> Result<(), EngineError> {
+fn check_clock(hello: &Hello) -> Result<(), EngineError> {
     match hello.clock_resolution_ns {
         0..=COARSEST_PERMITTED_NS => Ok(()),
         coarse => Err(EngineError::Protocol { message: format!("its clock resolves {coarse} ns") }),

@@ -1,12 +1,14 @@
 //! The `lab` command: arguments, wiring, words for errors, exit status.
 
 mod backend;
+mod bench;
 mod cli;
 mod commands;
 mod exit;
 mod failure;
 mod global;
 mod identity;
+mod instruments;
 mod launch;
 mod plan_file;
 mod prepare;

@@ -74,7 +74,7 @@ fn real_model(spec: &ModelSpec) -> Option<LocalModel> {
 
 fn loaded(model: &LocalModel, positions: u64) -> Candle<'static> {
     let mut engine = Candle::new(&Monotonic, 1);
-    let request = LoadRequest { model: model.path.display().to_string(), positions };
+    let request = LoadRequest { model: model.path.display().to_string(), positions, profile: false };
     engine.load(&request).expect("the model loads");
     engine
 }

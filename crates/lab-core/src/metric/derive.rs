@@ -1,7 +1,10 @@
 //! The formulas. Each is written once, here, and is a pure function of raw data, so that a stored timeline gives the
 //! published number again, bit for bit (invariant I3).
 
+use crate::energy::{ActiveEnergy, ActiveWindow, MeterKind, active_energy};
 use crate::metric::Reading;
+use crate::number::exact;
+use crate::observation::{NANOS_PER_JIFFY, Observation, ProcessCounters};
 use crate::timeline::Timeline;
 
 /// The raw data of one completed repetition that metrics are derived from.
@@ -13,20 +16,48 @@ pub struct Inputs<'a> {
     pub n_prompt: usize,
     /// Time the launch took to load the model, in nanoseconds.
     pub load_ns: u64,
-    /// The engine's peak resident memory during the repetition, in bytes.
-    pub peak_memory_bytes: &'a Reading<u64>,
+    /// When the request arrived (monotonic nanoseconds).
+    pub request_ns: u64,
+    /// From sending the request to having the answer, by the harness's own clock, in nanoseconds.
+    pub outside_ns: u64,
+    /// Repetitions that had completed in the same launch, where that is recorded.
+    pub n_before: Option<u32>,
+    /// Bytes of weights that one decoded token touches.
+    pub bytes_per_token: &'a Reading<u64>,
+    /// What the instruments saw.
+    pub observation: &'a Observation,
+}
+
+impl Inputs<'_> {
+    /// Returns the stretch of time in which the execution was active: from the request to the last token.
+    pub fn window(&self) -> ActiveWindow {
+        ActiveWindow { from_ns: self.request_ns, to_ns: self.request_ns + self.timeline.total_ns() }
+    }
+
+    /// Returns the share of the memory's bandwidth at which decoding read the weights, from 0 up.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no figure.
+    pub fn roofline_share(&self) -> Result<f64, String> {
+        let bytes = self.bytes_per_token.as_result()?;
+        if self.observation.last_level_cache_bytes.value().is_some_and(|cache| bytes <= cache) {
+            return Err(
+                "the weights fit into the processor's caches: memory does not bound their speed".to_owned()
+            );
+        }
+        let deliverable = self.observation.memory_bandwidth.as_result()?;
+        let decode = decode_tokens_per_sec(self);
+        Ok(decode.as_result()? * exact(*bytes) / exact(*deliverable))
+    }
 }
 
 const NANOS_PER_SECOND: f64 = 1e9;
 const NANOS_PER_MILLISECOND: f64 = 1e6;
+const MICROJOULES_PER_JOULE: f64 = 1e6;
+const MILLISECONDS_PER_JIFFY: f64 = NANOS_PER_JIFFY / NANOS_PER_MILLISECOND;
 /// MB is 10⁶ bytes, as the glossary says.
 const BYTES_PER_MEGABYTE: f64 = 1e6;
-
-/// Integers up to 2⁵³ are exact in an `f64`: 104 days in nanoseconds, 9 PB in bytes.
-#[expect(clippy::cast_precision_loss, reason = "nothing measured here comes near 2^53")]
-fn exact(integer: u64) -> f64 {
-    integer as f64
-}
 
 pub(super) fn tokens_total(inputs: &Inputs<'_>) -> Reading<f64> {
     Reading::Value(exact(inputs.timeline.n_tokens() as u64))
@@ -58,22 +89,120 @@ fn token_latency_ms(inputs: &Inputs<'_>, share: f64) -> Reading<f64> {
     }
 }
 
-pub(super) fn watts_avg(_: &Inputs<'_>) -> Reading<f64> {
-    Reading::Unavailable(NO_ENERGY_METER.to_owned())
+pub(super) fn watts_avg(inputs: &Inputs<'_>) -> Reading<f64> {
+    mean_power(inputs, MeterKind::Measured, |energy| energy.total_uj)
 }
 
-pub(super) fn tokens_per_watt(_: &Inputs<'_>) -> Reading<f64> {
-    Reading::Unavailable("needs watts_avg, which is unavailable".to_owned())
+pub(super) fn tokens_per_watt(inputs: &Inputs<'_>) -> Reading<f64> {
+    match (tokens_per_sec(inputs), watts_avg(inputs)) {
+        (Reading::Value(speed), Reading::Value(watts)) if watts > 0.0 => Reading::Value(speed / watts),
+        (Reading::Value(_), Reading::Value(_)) => Reading::Unavailable("watts_avg is zero".to_owned()),
+        _ => Reading::Unavailable("needs watts_avg, which is unavailable".to_owned()),
+    }
 }
 
-const NO_ENERGY_METER: &str = "this version of lab reads no energy meter";
+pub(super) fn watts_plus_minus(inputs: &Inputs<'_>) -> Reading<f64> {
+    mean_power(inputs, MeterKind::Measured, |energy| energy.plus_minus_uj)
+}
+
+pub(super) fn watts_estimated(inputs: &Inputs<'_>) -> Reading<f64> {
+    mean_power(inputs, MeterKind::Estimated, |energy| energy.total_uj)
+}
+
+pub(super) fn energy_total_j(inputs: &Inputs<'_>) -> Reading<f64> {
+    energy(inputs, MeterKind::Measured).map(|energy| energy.total_uj / MICROJOULES_PER_JOULE)
+}
+
+pub(super) fn energy_per_token_mj(inputs: &Inputs<'_>) -> Reading<f64> {
+    let n_tokens = exact(inputs.timeline.n_tokens() as u64);
+    energy_total_j(inputs).map(|joules| joules * 1e3 / n_tokens)
+}
+
+fn energy(inputs: &Inputs<'_>, kind: MeterKind) -> Reading<ActiveEnergy> {
+    let traces = match &inputs.observation.energy {
+        Reading::Value(traces) => traces,
+        Reading::Unavailable(reason) => return Reading::Unavailable(reason.clone()),
+    };
+    active_energy(traces, kind, inputs.window()).into()
+}
+
+/// Microjoules over nanoseconds are kilowatts.
+fn mean_power(inputs: &Inputs<'_>, kind: MeterKind, of: fn(&ActiveEnergy) -> f64) -> Reading<f64> {
+    energy(inputs, kind).map(|energy| of(&energy) * 1e3 / exact(inputs.timeline.total_ns()))
+}
 
 pub(super) fn memory_peak_mb(inputs: &Inputs<'_>) -> Reading<f64> {
-    inputs.peak_memory_bytes.clone().map(|bytes| exact(bytes) / BYTES_PER_MEGABYTE)
+    megabytes(&inputs.observation.memory.peak_bytes)
+}
+
+pub(super) fn memory_launch_peak_mb(inputs: &Inputs<'_>) -> Reading<f64> {
+    megabytes(&inputs.observation.memory.launch_peak_bytes)
+}
+
+pub(super) fn memory_before_load_mb(inputs: &Inputs<'_>) -> Reading<f64> {
+    megabytes(&inputs.observation.memory.before_load_bytes)
+}
+
+pub(super) fn memory_after_load_mb(inputs: &Inputs<'_>) -> Reading<f64> {
+    megabytes(&inputs.observation.memory.after_load_bytes)
+}
+
+fn megabytes(bytes: &Reading<u64>) -> Reading<f64> {
+    bytes.clone().map(|bytes| exact(bytes) / BYTES_PER_MEGABYTE)
 }
 
 pub(super) fn op_time_ms(_: &Inputs<'_>) -> Reading<f64> {
-    Reading::Unavailable("this version of lab takes no profile per operation".to_owned())
+    Reading::Unavailable(
+        "taken in a launch of its own, never in a measured one (`lab run --profile`)".to_owned(),
+    )
+}
+
+pub(super) fn cpu_user_ms(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| Ok(process.user_jiffies)).map(|jiffies| jiffies * MILLISECONDS_PER_JIFFY)
+}
+
+pub(super) fn cpu_system_ms(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| Ok(process.system_jiffies)).map(|jiffies| jiffies * MILLISECONDS_PER_JIFFY)
+}
+
+pub(super) fn cpu_utilization_percent(inputs: &Inputs<'_>) -> Reading<f64> {
+    let cpu_ns: Reading<f64> = inputs.observation.process.cpu_ns().into();
+    cpu_ns.map(|nanos| nanos / exact(inputs.outside_ns) * 100.0)
+}
+
+pub(super) fn run_queue_wait_ms(inputs: &Inputs<'_>) -> Reading<f64> {
+    let waited_ns = process_rise(inputs, |process| process.run_delay_ns.as_result().copied());
+    waited_ns.map(|nanos| nanos / NANOS_PER_MILLISECOND)
+}
+
+pub(super) fn switches_voluntary(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| process.voluntary_switches.as_result().copied())
+}
+
+pub(super) fn switches_involuntary(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| process.involuntary_switches.as_result().copied())
+}
+
+pub(super) fn page_faults_minor(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| Ok(process.minor_faults))
+}
+
+pub(super) fn page_faults_major(inputs: &Inputs<'_>) -> Reading<f64> {
+    process_rise(inputs, |process| Ok(process.major_faults))
+}
+
+/// Returns what a counter of the engine's process rose by from just before the request to just after the answer.
+fn process_rise(inputs: &Inputs<'_>, of: impl Fn(&ProcessCounters) -> Result<u64, String>) -> Reading<f64> {
+    inputs.observation.process.rise(of).into()
+}
+
+pub(super) fn memory_roofline_percent(inputs: &Inputs<'_>) -> Reading<f64> {
+    inputs.roofline_share().map(|share| share * 100.0).into()
+}
+
+pub(super) fn sampler_cpu_percent(inputs: &Inputs<'_>) -> Reading<f64> {
+    let cpu_ns = inputs.observation.samples.as_result().map(|samples| exact(samples.cpu_ns));
+    cpu_ns.map(|cpu_ns| cpu_ns / exact(inputs.outside_ns) * 100.0).into()
 }
 
 pub(super) fn ttft_ms(inputs: &Inputs<'_>) -> Reading<f64> {
@@ -144,6 +273,21 @@ mod tests {
         check_percentile(&[], 0.5, None);
     }
 
+    static NOT_TOLD: Reading<u64> = Reading::Unavailable(String::new());
+
+    fn inputs<'a>(timeline: &'a Timeline, observation: &'a Observation) -> Inputs<'a> {
+        Inputs {
+            timeline,
+            n_prompt: 50,
+            load_ns: 7_000_000,
+            request_ns: 1_000,
+            outside_ns: timeline.total_ns(),
+            n_before: Some(1),
+            bytes_per_token: &NOT_TOLD,
+            observation,
+        }
+    }
+
     fn millis(stamps: &[u64]) -> Timeline {
         Timeline::new(stamps.iter().map(|stamp| stamp * 1_000_000).collect()).unwrap()
     }
@@ -151,13 +295,8 @@ mod tests {
     #[track_caller]
     fn check(name: &str, stamps_ms: &[u64], expected: f64) {
         let timeline = millis(stamps_ms);
-        let peak_memory_bytes = Reading::Value(45_600_000);
-        let inputs = Inputs {
-            timeline: &timeline,
-            n_prompt: 50,
-            load_ns: 7_000_000,
-            peak_memory_bytes: &peak_memory_bytes,
-        };
+        let observation = Observation::unobserved(Reading::Value(45_600_000));
+        let inputs = inputs(&timeline, &observation);
         let metric = crate::metric::find(name).unwrap();
         let actual = *(metric.derive)(&inputs).value().unwrap();
         assert!((actual - expected).abs() < 1e-9, "{name}: {actual}, not {expected}");
@@ -181,9 +320,8 @@ mod tests {
     #[test]
     fn a_single_token_has_no_percentile_and_no_decode_speed() {
         let timeline = millis(&[100]);
-        let peak_memory_bytes = Reading::Unavailable("no /proc".to_owned());
-        let inputs =
-            Inputs { timeline: &timeline, n_prompt: 1, load_ns: 1, peak_memory_bytes: &peak_memory_bytes };
+        let observation = Observation::unobserved(Reading::Unavailable("no /proc".to_owned()));
+        let inputs = inputs(&timeline, &observation);
         for name in
             ["latency_p50_ms", "latency_p95_ms", "decode_tokens_per_sec", "memory_peak_mb", "watts_avg"]
         {

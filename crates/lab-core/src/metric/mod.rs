@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use derive::{Inputs, percentile_type_7};
 pub use table::{ENGINE_V0_1, LAB_V1, METRICS};
 
+use crate::energy::MeterKind;
 use crate::tolerance::Tolerance;
 
 /// One row of the metric table.
@@ -32,6 +33,10 @@ pub struct Metric {
     pub mandatory: bool,
     /// The contract's own tolerance, where it states one.
     pub tolerance: Option<Tolerance>,
+    /// The kind of energy meter it stands on, if any: it is never compared across sources.
+    pub meter: Option<MeterKind>,
+    /// Whether it explains a result and is none itself: tables for people show it on request.
+    pub detail: bool,
     /// Derives the value from the raw data of one completed repetition.
     pub derive: fn(&Inputs<'_>) -> Reading<f64>,
 }
@@ -115,7 +120,7 @@ impl fmt::Display for Direction {
 }
 
 /// A value, or the reason there is none (invariant I5: never 0, never an estimate in disguise).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
     /// What was measured or derived.
@@ -141,11 +146,32 @@ impl<T> Reading<T> {
         }
     }
 
+    /// Returns the value, or the reason why there is none.
+    ///
+    /// # Errors
+    ///
+    /// The reason.
+    pub fn as_result(&self) -> Result<&T, String> {
+        match self {
+            Self::Value(value) => Ok(value),
+            Self::Unavailable(reason) => Err(reason.clone()),
+        }
+    }
+
     /// Applies a function to the value and keeps a reason as it is.
     pub fn map<U>(self, function: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Self::Value(value) => Reading::Value(function(value)),
             Self::Unavailable(reason) => Reading::Unavailable(reason),
+        }
+    }
+}
+
+impl<T> From<Result<T, String>> for Reading<T> {
+    fn from(result: Result<T, String>) -> Self {
+        match result {
+            Ok(value) => Self::Value(value),
+            Err(reason) => Self::Unavailable(reason),
         }
     }
 }

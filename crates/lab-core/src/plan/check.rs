@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::energy::{check_energy, check_instruments};
 use super::error::nearest;
 use super::{EngineKind, EngineSpec, Plan, PlanError, PlanErrors, RunSpec, raw};
 use crate::digest::Digest;
@@ -40,7 +41,18 @@ impl Complaints {
 }
 
 pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
-    let raw::Plan { version, name, description, model, workload, engine, run, tolerances } = raw;
+    let raw::Plan {
+        version,
+        name,
+        description,
+        model,
+        workload,
+        engine,
+        run,
+        energy,
+        instruments,
+        tolerances,
+    } = raw;
     let mut complaints = Complaints::default();
     complaints.keep(check_version(&version));
     let name = complaints.keep(check_name(&name, "plan name"));
@@ -48,17 +60,30 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
     let workload = check_workload(workload, &mut complaints);
     let engine = check_engine(engine, &mut complaints);
     let run = check_run(run, &mut complaints);
+    let energy = complaints.keep(check_energy(energy));
+    let instruments = complaints.keep(check_instruments(&instruments));
     let tolerances = check_tolerances(tolerances, &mut complaints);
-    let parts = (name, model, workload, engine, run);
-    match parts {
-        (Some(name), Some(model), Some(workload), Some(engine), Some(run)) if complaints.0.is_empty() => {
-            Ok(Plan { name, description, model, workload, engine, run, tolerances, text: text.to_owned() })
-        }
+    let parts = || {
+        Some(Plan {
+            name: name?,
+            description,
+            model: model?,
+            workload: workload?,
+            engine: engine?,
+            run: run?,
+            energy: energy?,
+            instruments: instruments?,
+            tolerances,
+            text: text.to_owned(),
+        })
+    };
+    match parts() {
+        Some(plan) if complaints.0.is_empty() => Ok(plan),
         _ => Err(PlanErrors(complaints.0)),
     }
 }
 
-fn complaint(span: Range<usize>, message: impl Into<String>, help: Option<&str>) -> PlanError {
+pub(super) fn complaint(span: Range<usize>, message: impl Into<String>, help: Option<&str>) -> PlanError {
     PlanError { message: message.into(), span: Some(span), help: help.map(str::to_owned) }
 }
 

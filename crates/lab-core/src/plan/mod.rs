@@ -4,6 +4,7 @@
 //! is about. The serde mirror of the file lives in `raw` and stays private; `check` turns it into the real thing.
 
 mod check;
+mod energy;
 mod error;
 mod raw;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use schemars::Schema;
 
+pub use energy::{EnergySource, EnergySpec, EnergyUnit, ExternalAddress, ExternalMeter, InstrumentSpec};
 pub use error::{PlanError, PlanErrors};
 
 use crate::fingerprint::Isolation;
@@ -36,6 +38,10 @@ pub struct Plan {
     pub engine: EngineSpec,
     /// How often and under which limits.
     pub run: RunSpec,
+    /// How energy is measured.
+    pub energy: EnergySpec,
+    /// How the machine is watched.
+    pub instruments: InstrumentSpec,
     /// Tolerances that replace those of the metric table, by full metric id.
     pub tolerances: BTreeMap<String, Tolerance>,
     /// The file's text, byte for byte.
@@ -81,6 +87,9 @@ pub struct Script {
     /// A file whose length is no part of the engine's identity: each byte adds a microsecond to the time from one token to
     /// the next. Absent adds nothing. Stands for a machine that slows down between two sessions.
     pub slowdown_file: Option<PathBuf>,
+    /// Bytes of weights it reports that one decoded token touches. Absent reports none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_token: Option<u64>,
     /// What goes wrong, if anything.
     pub fault: Option<Fault>,
     /// The launch the fault strikes in, from 0; every launch when absent.
@@ -96,6 +105,7 @@ impl Default for Script {
             cold_factor: 1.0,
             version: "1".to_owned(),
             slowdown_file: None,
+            bytes_per_token: None,
             fault: None,
             fault_launch: None,
         }
@@ -130,6 +140,8 @@ pub enum Fault {
     CoarseClock,
     /// Speaks protocol version 999.
     WrongProtocol,
+    /// Takes no profile, even in a launch loaded for one.
+    NoProfile,
 }
 
 /// How often and under which limits.

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::Script;
+use super::{EnergySource, EnergyUnit, Script};
+use crate::energy::MeterKind;
 use crate::fingerprint::Isolation;
 use crate::model::{RequantizeTo, SyntheticLlama};
 use crate::workload::Stop;
@@ -36,6 +37,12 @@ pub(super) struct Plan {
     /// How often and under which limits.
     #[serde(default)]
     pub(super) run: Run,
+    /// How energy is measured.
+    #[serde(default)]
+    pub(super) energy: Energy,
+    /// How the machine is watched.
+    #[serde(default)]
+    pub(super) instruments: Instruments,
     /// Tolerances by metric, in place of the contract's. A looser one makes the plan unofficial.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Tolerance>")]
@@ -168,6 +175,54 @@ pub(super) struct Run {
     /// Seconds one generation may take: 600 when absent.
     #[schemars(with = "Option<u64>", range(min = 1))]
     pub(super) generate_timeout_s: Option<Spanned<u64>>,
+}
+
+/// How energy is measured.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Energy {
+    /// Whether a session without an energy meter is refused before anything runs; no when absent.
+    #[serde(default)]
+    pub(super) required: bool,
+    /// Sources whose energy is summed up: `auto` (the default) takes the best there is for the engine's device, `none`
+    /// measures no energy. `external` needs the table of that name.
+    #[schemars(with = "Option<Vec<EnergySource>>")]
+    pub(super) sources: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A meter outside the machine, such as a smart plug.
+    #[schemars(with = "Option<ExternalMeter>")]
+    pub(super) external: Option<Spanned<ExternalMeter>>,
+    /// Seconds to measure the idle machine before the first launch; 0 (the default) does not. Recorded beside the
+    /// session, never subtracted.
+    #[schemars(with = "Option<u32>")]
+    pub(super) idle_s: Option<u32>,
+}
+
+/// A meter outside the machine: either `command` or `url`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExternalMeter {
+    /// A program that prints one number: path, then arguments.
+    pub(super) command: Option<Vec<String>>,
+    /// An HTTP address that answers with one number.
+    pub(super) url: Option<String>,
+    /// Where the number stands in an answer of JSON, as a JSON pointer such as `/meters/0/power`.
+    pub(super) pointer: Option<String>,
+    /// What the number is.
+    pub(super) unit: EnergyUnit,
+    /// Whether the figures are `measured` (the default) or `estimated` by a model; estimates never fill `watts_avg`.
+    pub(super) kind: Option<MeterKind>,
+    /// Milliseconds between two readings: 1000 when absent.
+    #[schemars(range(min = 10, max = 3_600_000))]
+    pub(super) interval_ms: Option<u64>,
+}
+
+/// How the machine is watched.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Instruments {
+    /// Ticks a second of the sampling thread: 10 when absent, 0 turns it off.
+    #[schemars(with = "Option<f64>", range(min = 0.0, max = 1000.0))]
+    pub(super) sample_hz: Option<Spanned<f64>>,
 }
 
 /// The smallest change that matters: exactly one of `percent`, `absolute`.

@@ -3,15 +3,17 @@
 
 mod doctor;
 mod list;
+mod overhead;
 mod plan_check;
 mod report;
 mod session;
 
 pub use doctor::doctor;
 pub use list::sessions;
+pub use overhead::overhead;
 pub use plan_check::plan_check;
 pub use report::report;
-pub use session::{repetitions, session};
+pub use session::{details, repetitions, session};
 
 /// Blocks, from top to bottom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What a plan would do.
 
 use super::{Block, Page, Text, Tone};
-use crate::plan_check::{MemoryBlock, PlanCheckDocument, TimeBlock};
+use crate::plan_check::{EnergyCheck, MemoryBlock, PlanCheckDocument, TimeBlock};
 
 /// Lays out what a plan would do; what keeps it from running comes last.
 pub fn plan_check(document: &PlanCheckDocument) -> Page {
@@ -20,7 +20,7 @@ pub fn plan_check(document: &PlanCheckDocument) -> Page {
 }
 
 fn facts(document: &PlanCheckDocument) -> Vec<(String, Text)> {
-    let PlanCheckDocument { model, workload, engine, run, memory, time, tolerances, .. } = document;
+    let PlanCheckDocument { model, workload, engine, run, memory, time, energy, tolerances, .. } = document;
     let prompt_tokens = workload.prompt_tokens.map(|n| format!(" = {n} tokens")).unwrap_or_default();
     let mut facts = vec![
         fact("model", format!("{}, {}", model.name, model.status)),
@@ -48,6 +48,7 @@ fn facts(document: &PlanCheckDocument) -> Vec<(String, Text)> {
             memory.as_ref().map_or_else(|| "known when the file is here".to_owned(), memory_words),
         ),
         fact("time", time.as_ref().map_or_else(|| "known when the file is here".to_owned(), time_words)),
+        fact("energy", energy_words(energy)),
     ];
     for row in tolerances {
         let remark = if row.unofficial { " (looser than the contract's: unofficial)" } else { "" };
@@ -58,6 +59,14 @@ fn facts(document: &PlanCheckDocument) -> Vec<(String, Text)> {
 
 fn fact(name: &str, words: String) -> (String, Text) {
     (name.to_owned(), Text::plain(words))
+}
+
+fn energy_words(energy: &EnergyCheck) -> String {
+    let required = if energy.required { " (required)" } else { "" };
+    match (&energy.meters, &energy.unavailable) {
+        (Some(meters), _) => format!("measured by {}{required}", meters.join(" + ")),
+        (None, reason) => format!("not measured: {}{required}", reason.as_deref().unwrap_or("no meter")),
+    }
 }
 
 fn memory_words(memory: &MemoryBlock) -> String {

@@ -1,8 +1,8 @@
 //! A comparison of two sessions.
 
 use lab_core::fingerprint::Difference;
-use lab_core::metric::short_name;
-use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Report, Side};
+use lab_core::metric::{find, short_name};
+use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Report, Side, Suspicion};
 use lab_core::summary::Summary;
 use lab_core::tolerance::change_in_words;
 use serde_json::Value;
@@ -38,10 +38,24 @@ fn lines(lines: Vec<Text>) -> Option<Block> {
 }
 
 fn side(side: &Side) -> String {
-    let Side { session, plan, model, started_at, status, completed, asked, suspect } = side;
-    let suspects = if *suspect > 0 { format!(", {suspect} suspect") } else { String::new() };
+    let Side {
+        session,
+        plan,
+        model,
+        started_at,
+        status,
+        completed,
+        asked,
+        suspect,
+        invalid,
+        energy_source,
+        rules: _,
+    } = side;
+    let count = |n: usize, word: &str| if n > 0 { format!(", {n} {word}") } else { String::new() };
+    let disturbed = count(*suspect, "suspect") + &count(*invalid, "invalid");
+    let energy = energy_source.as_ref().map_or_else(String::new, |source| format!(", energy by {source}"));
     format!(
-        "{session}, plan {plan}, model {model}, started {started_at}, {status}, {completed} of {asked}{suspects}"
+        "{session}, plan {plan}, model {model}, started {started_at}, {status}, {completed} of {asked}{disturbed}{energy}"
     )
 }
 
@@ -49,7 +63,7 @@ fn tone(conclusion: Conclusion) -> Tone {
     match conclusion {
         Conclusion::Reproduced => Tone::Good,
         Conclusion::NotReproduced => Tone::Bad,
-        Conclusion::Refused => Tone::Doubtful,
+        Conclusion::Refused | Conclusion::Inconclusive => Tone::Doubtful,
     }
 }
 
@@ -75,6 +89,9 @@ fn difference_row(difference: &Difference) -> Row {
 
 fn value(value: Option<&Value>) -> String {
     let Some(text) = value.map(crate::value_text) else { return "absent".to_owned() };
+    if value.is_some_and(Value::is_null) {
+        return "unknown".to_owned();
+    }
     let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest { format!("{}…", &text[..DIGEST_DIGITS]) } else { text }
 }
@@ -110,7 +127,8 @@ fn metrics(metrics: &[MetricComparison]) -> Grid {
         numbers("tolerance"),
         words("judgement"),
     ];
-    Grid { columns, rows: metrics.iter().map(metric_row).collect() }
+    let is_shown = |own: &&MetricComparison| own.tolerance.is_some() || !is_detail(&own.metric);
+    Grid { columns, rows: metrics.iter().filter(is_shown).map(metric_row).collect() }
 }
 
 fn metric_row(metric: &MetricComparison) -> Row {
@@ -140,9 +158,15 @@ fn judgement(judgement: &Judgement) -> (&'static str, Tone) {
         Judgement::BeyondBetter => ("better", Tone::Doubtful),
         Judgement::BeyondWorse => ("worse", Tone::Bad),
         Judgement::Shown => ("shown", Tone::Plain),
+        Judgement::Inconclusive { .. } => ("inconclusive", Tone::Doubtful),
         Judgement::NotJudged { .. } => ("not judged", Tone::Doubtful),
         Judgement::Refused { .. } => ("refused", Tone::Doubtful),
     }
+}
+
+/// Returns whether a metric explains a result and is none itself.
+fn is_detail(id: &str) -> bool {
+    find(id).is_some_and(|metric| metric.detail)
 }
 
 /// A table of one comparison has room for a metric's name only; names are unique across contracts.
@@ -152,14 +176,22 @@ fn bare_name(id: &str) -> &str {
 
 fn notes(report: &Report) -> Vec<Text> {
     let reasons = report.metrics.iter().filter_map(|metric| match &metric.judgement {
+        Judgement::Inconclusive { reason } => {
+            Some(format!("{} inconclusive: {reason}", bare_name(&metric.metric)))
+        }
+        Judgement::NotJudged { .. } | Judgement::Refused { .. } if is_detail(&metric.metric) => None,
         Judgement::NotJudged { reason } => {
             Some(format!("{} not judged: {reason}", bare_name(&metric.metric)))
         }
         Judgement::Refused { reason } => Some(format!("{} refused: {reason}", bare_name(&metric.metric))),
         _ => None,
     });
-    let unofficial: Vec<&str> =
-        report.metrics.iter().filter(|own| !own.official).map(|own| bare_name(&own.metric)).collect();
+    let unofficial: Vec<&str> = report
+        .metrics
+        .iter()
+        .filter(|own| !own.official && !is_detail(&own.metric))
+        .map(|own| bare_name(&own.metric))
+        .collect();
     let unofficial = (!unofficial.is_empty()).then(|| format!("not official: {}", unofficial.join(", ")));
     let loosened = report.metrics.iter().filter(|metric| metric.unofficial_tolerance);
     let loosened = loosened.map(|metric| {
@@ -169,5 +201,16 @@ fn notes(report: &Report) -> Vec<Text> {
         let (baseline, candidate) = (value(own.baseline.as_ref()), value(own.candidate.as_ref()));
         format!("context differs: {} {} ({baseline}, {candidate})", own.part, own.field)
     });
+    let suspicions = report.suspicions.iter().map(|own| {
+        let Suspicion { rule, baseline, candidate } = own;
+        format!(
+            "suspect by `{rule}`: {baseline} of the baseline's repetitions, {candidate} of the candidate's"
+        )
+    });
+    let admitted = (!report.admitted.is_empty())
+        .then(|| format!("admitted by the caller: {}", report.admitted.join(", ")));
+    let rules = (report.baseline.rules != report.candidate.rules)
+        .then(|| "the two sides were judged by different versions of the rules of validity".to_owned());
+    let reasons = reasons.chain(suspicions).chain(admitted).chain(rules);
     reasons.chain(unofficial).chain(loosened).chain(context).map(Text::plain).collect()
 }

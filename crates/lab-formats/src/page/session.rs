@@ -1,15 +1,17 @@
 //! One session: what it is, its figures, its repetitions.
 
+use lab_core::energy::MeterKind;
+use lab_core::engine::OperationTime;
 use lab_core::fingerprint::Fingerprint;
 use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
-use lab_core::record::{LaunchStart, Outcome, RecordedRepetition, Session, Validity};
+use lab_core::record::{IdleBaseline, LaunchStart, Outcome, RecordedRepetition, Session};
 use lab_core::summary::{MetricSummary, Summary};
+use lab_core::validity::{Validity, rule_of};
 
 use super::list::status_tone;
 use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
 use crate::Recording;
-use crate::csv::validity_word;
-use crate::quantity::{format_share, format_value};
+use crate::quantity::{format_quantity, format_share, format_value};
 
 /// The metrics a table of repetitions shows.
 const REPETITION_METRICS: [&str; 5] =
@@ -21,15 +23,22 @@ pub fn session(recording: Recording<'_>) -> Page {
     let mut blocks = vec![
         Block::Title(format!("session {}", session.header.id)),
         Block::Facts(facts(session)),
-        Block::Grid(figures(recording.figures)),
+        Block::Grid(figures(recording.figures, Detail::Results)),
     ];
-    let mut notes = unavailable(recording.figures);
+    let mut notes = unavailable(recording);
     notes.extend(failures(session));
     if !notes.is_empty() {
         blocks.push(Block::Lines(notes));
     }
+    blocks.extend(profile(session));
     blocks.push(Block::Lines(contract(session)));
     Page(blocks)
+}
+
+/// Lays out what explains a session's figures: the use of the machine.
+pub fn details(recording: Recording<'_>) -> Page {
+    let grid = figures(recording.figures, Detail::Explanations);
+    Page(if grid.rows.is_empty() { Vec::new() } else { vec![Block::Grid(grid)] })
 }
 
 /// Lays out the measured repetitions of a session, one a row.
@@ -55,8 +64,10 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
     let header = &session.header;
     let fingerprint = &header.fingerprint;
     let backend = &fingerprint.backend;
-    let completed = session.completed().count();
-    let status = format!("{}, {completed} of {} repetitions", session.status(), header.repeat);
+    let (completed, usable) = (session.completed().count(), session.usable().count());
+    let left_out =
+        if usable < completed { format!(", {} invalid left out", completed - usable) } else { String::new() };
+    let status = format!("{}, {usable} of {} repetitions{left_out}", session.status(), header.repeat);
     let identity = |part, field| crate::identity_text(part, field).unwrap_or_else(|| "unknown".to_owned());
     let fact = |name: &str, words: String| (name.to_owned(), Text::plain(words));
     vec![
@@ -72,6 +83,90 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
         ("status".to_owned(), Text::toned(status, status_tone(session.status()))),
         ("validity".to_owned(), validity(session)),
     ]
+    .into_iter()
+    .chain(instruments(session))
+    .collect()
+}
+
+/// Says what measured what.
+fn instruments(session: &Session) -> Vec<(String, Text)> {
+    let Some(set) = &session.header.instruments else { return Vec::new() };
+    let fact = |name: &str, words: String| (name.to_owned(), Text::plain(words));
+    let of_kind = |kind| session.energy_source(kind).map(|source| format!("{source} ({kind})"));
+    let sources: Vec<String> =
+        [MeterKind::Measured, MeterKind::Estimated].into_iter().filter_map(of_kind).collect();
+    let energy = match sources.is_empty() {
+        true => not_measured(session),
+        false => sources.join("; ") + &plus_minus(session),
+    };
+    let mut facts = vec![fact("energy", energy)];
+    if let Some(idle) = &set.idle {
+        facts.push(fact("idle baseline", idle_words(idle)));
+    }
+    if let Some(own) = set.memory_bandwidth.value() {
+        let speed = format_quantity(own.bytes_per_second as f64 / 1e9);
+        let words =
+            format!("{speed} GB/s, read by threads: {}, measured {:.0}", own.threads, own.measured_at);
+        facts.push(fact("memory bandwidth", words));
+    }
+    let sampling = if set.sample_hz > 0.0 { format!("{} Hz", set.sample_hz) } else { "off".to_owned() };
+    facts.push(fact("sampling", sampling));
+    facts
+}
+
+/// Says why there is no figure of energy, as far as a meter itself told.
+fn not_measured(session: &Session) -> String {
+    let traces = session.completed().filter_map(|(_, completed)| completed.observation.energy.value());
+    let failure = traces.flatten().find_map(|trace| trace.failure.as_deref());
+    failure.map_or_else(|| "not measured".to_owned(), |reason| format!("not measured: {reason}"))
+}
+
+/// Words the greatest ± of the mean power of any repetition that counts.
+fn plus_minus(session: &Session) -> String {
+    let bounds = session.samples("lab.v1/watts_plus_minus").unwrap_or_default();
+    let greatest = bounds.into_iter().fold(0.0, f64::max);
+    if greatest > 0.0 { format!(", ± {} W at most", format_quantity(greatest)) } else { String::new() }
+}
+
+fn idle_words(idle: &Reading<IdleBaseline>) -> String {
+    match idle {
+        Reading::Value(IdleBaseline { watts, plus_minus_watts, seconds, .. }) => format!(
+            "{} ± {} W over {} s (never subtracted)",
+            format_quantity(*watts),
+            format_quantity(*plus_minus_watts),
+            format_quantity(*seconds)
+        ),
+        Reading::Unavailable(reason) => format!("not measured: {reason}"),
+    }
+}
+
+/// Lays out where the time of an execution goes.
+fn profile(session: &Session) -> Vec<Block> {
+    let own = match session.profile() {
+        None => return Vec::new(),
+        Some(Reading::Unavailable(reason)) => {
+            return vec![Block::Lines(vec![Text::plain(format!("op_time_ms unavailable: {reason}"))])];
+        }
+        Some(Reading::Value(own)) => own,
+    };
+    let total_ms = crate::milliseconds(own.profile.total_ns());
+    let row = |one: &OperationTime| {
+        let self_ms = crate::milliseconds(one.self_ns);
+        let share = if total_ms > 0.0 { format_share(self_ms / total_ms) } else { ABSENT.to_owned() };
+        let cells = vec![one.kind.clone(), format_quantity(self_ms), share, one.calls.to_string()];
+        Row { cells, tone: Tone::Plain }
+    };
+    let columns = vec![words("operation"), numbers("op_time_ms"), numbers("share"), numbers("calls")];
+    let grid = Grid { columns, rows: own.profile.operations.iter().map(row).collect() };
+    let slowdown = session.profile_slowdown().map(|ratio| {
+        format!("; profiling itself: the execution took {} times the measured mean", format_quantity(ratio))
+    });
+    let named = format_share(own.profile.named_share());
+    let note = format!(
+        "profile of one execution in a launch of its own, never counted as measured: {named} of the time has a name{}",
+        slowdown.unwrap_or_default()
+    );
+    vec![Block::Grid(grid), Block::Lines(vec![Text::plain(note)])]
 }
 
 /// Says what a repetition does, and how many gaps its latency percentiles stand on.
@@ -94,7 +189,8 @@ fn engine(fingerprint: &Fingerprint) -> String {
 }
 
 fn hardware(fingerprint: &Fingerprint) -> String {
-    let identity = |field| crate::identity_text(&fingerprint.hardware, field).unwrap_or_default();
+    let unknown = || "unknown".to_owned();
+    let identity = |field| crate::identity_text(&fingerprint.hardware, field).unwrap_or_else(unknown);
     format!(
         "{}, cores: {}, threads: {}, {} GiB",
         identity("cpu_model"),
@@ -111,35 +207,30 @@ fn validity(session: &Session) -> Text {
     let mut reasons: Vec<&str> = Vec::new();
     for word in ["invalid", "suspect"] {
         let disturbed = session.completed().map(|(_, completed)| &completed.validity);
-        let disturbed: Vec<&Validity> = disturbed.filter(|own| validity_word(own) == word).collect();
+        let disturbed: Vec<&Validity> = disturbed.filter(|own| own.word() == word).collect();
         if !disturbed.is_empty() {
             counts.push(format!("{} of {total} {word}", disturbed.len()));
         }
-        reasons.extend(disturbed.into_iter().flat_map(validity_reasons));
+        reasons.extend(disturbed.into_iter().flat_map(Validity::reasons).map(String::as_str));
     }
     if counts.is_empty() {
         let (word, tone) = if total == 0 { ("unknown", Tone::Doubtful) } else { ("valid", Tone::Good) };
         return Text::toned(word, tone);
     }
-    let mut seen = Vec::new();
-    reasons.retain(|reason| {
-        !seen.contains(reason) && {
-            seen.push(*reason);
-            true
-        }
-    });
-    Text::toned(format!("{} ({})", counts.join(", "), reasons.join("; ")), Tone::Doubtful)
+    let mut rules: Vec<&str> = reasons.iter().map(|reason| rule_of(reason)).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    Text::toned(format!("{} ({})", counts.join(", "), rules.join(", ")), Tone::Doubtful)
 }
 
-fn validity_reasons(validity: &Validity) -> impl Iterator<Item = &str> {
-    let reasons: &[String] = match validity {
-        Validity::Valid => &[],
-        Validity::Suspect(reasons) | Validity::Invalid(reasons) => reasons,
-    };
-    reasons.iter().map(String::as_str)
+/// Which metrics a table holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    Results,
+    Explanations,
 }
 
-fn figures(figures: &[MetricSummary]) -> Grid {
+fn figures(figures: &[MetricSummary], detail: Detail) -> Grid {
     let columns = vec![
         words("metric"),
         words("unit"),
@@ -152,7 +243,10 @@ fn figures(figures: &[MetricSummary]) -> Grid {
         words("official"),
     ];
     let of_metric = |metric: &Metric| figures.iter().find(|own| own.metric.id() == metric.id());
-    let rows = primary_first().filter_map(of_metric).map(figure).collect();
+    let is_meant = |metric: &&Metric| metric.detail == (detail == Detail::Explanations);
+    // An official metric without a value is a finding; any other is no more than absent.
+    let is_there = |own: &&MetricSummary| own.metric.contract.is_official() || own.figures.value().is_some();
+    let rows = primary_first().filter(is_meant).filter_map(of_metric).filter(is_there).map(figure).collect();
     Grid { columns, rows }
 }
 
@@ -185,12 +279,21 @@ pub(super) fn spread(summary: &Summary) -> String {
     summary.relative_spread().map_or(ABSENT.to_owned(), format_share)
 }
 
-fn unavailable(figures: &[MetricSummary]) -> Vec<Text> {
-    let note = |own: &MetricSummary| {
-        let reason = own.figures.reason()?;
-        Some(Text::plain(format!("{} unavailable: {reason}", own.metric.name)))
-    };
-    figures.iter().filter_map(note).collect()
+/// Says why metrics have no value, those with the same reason together.
+fn unavailable(recording: Recording<'_>) -> Vec<Text> {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    // Whoever has a profile needs no word about how to get one.
+    let is_told =
+        |own: &&MetricSummary| own.metric.name == "op_time_ms" && recording.session.profile().is_some();
+    for own in recording.figures.iter().filter(|own| !own.metric.detail && !is_told(own)) {
+        let Some(reason) = own.figures.reason() else { continue };
+        match by_reason.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(own.metric.name),
+            None => by_reason.push((reason, vec![own.metric.name])),
+        }
+    }
+    let note = |(reason, names): (&str, Vec<&str>)| format!("{} unavailable: {reason}", names.join(", "));
+    by_reason.into_iter().map(note).map(Text::plain).collect()
 }
 
 fn disturbances(session: &Session) -> impl Iterator<Item = Text> {

@@ -1,18 +1,30 @@
-//! Whether there are GPUs.
+//! Whether there are GPUs, and whether they tell their consumption.
 
-use super::Status;
-use crate::Roots;
+use lab_core::plan::EnergySource;
+
+use super::{Status, energy};
 use crate::machine::accelerators;
+use crate::{Roots, Unavailable};
 
 pub(super) fn nvidia(roots: &Roots) -> Status {
-    of_vendor(roots, "NVIDIA", "install the vendor's driver, where the machine has such a GPU")
+    of_vendor(
+        roots,
+        "NVIDIA",
+        EnergySource::Nvml,
+        "install the vendor's driver, where the machine has such a GPU",
+    )
 }
 
 pub(super) fn amd(roots: &Roots) -> Status {
-    of_vendor(roots, "AMD", "load the driver with `modprobe amdgpu`, where the machine has such a GPU")
+    of_vendor(
+        roots,
+        "AMD",
+        EnergySource::Amdgpu,
+        "load the driver with `modprobe amdgpu`, where the machine has such a GPU",
+    )
 }
 
-fn of_vendor(roots: &Roots, vendor: &str, remedy: &str) -> Status {
+fn of_vendor(roots: &Roots, vendor: &str, source: EnergySource, remedy: &str) -> Status {
     let all = match accelerators(roots) {
         Ok(all) => all,
         Err(reason) => return Status::unavailable(reason.reason),
@@ -21,5 +33,6 @@ fn of_vendor(roots: &Roots, vendor: &str, remedy: &str) -> Status {
     if names.is_empty() {
         return Status::unavailable(format!("no driver lists an {vendor} GPU")).or_remedy(remedy);
     }
-    Status::unavailable(format!("present ({}); not used by this version of lab", names.join(", ")))
+    let energy = energy::sources(roots, source);
+    energy.map_err(|reason| Unavailable::new(format!("present ({}), but {reason}", names.join(", ")))).into()
 }

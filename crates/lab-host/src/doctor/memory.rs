@@ -52,7 +52,7 @@ pub(super) fn huge_pages(roots: &Roots) -> Status {
 }
 
 pub(super) fn address_space_randomisation(roots: &Roots) -> Status {
-    let level = conditions::probe(roots).address_space_randomisation.into_result();
+    let level = conditions::address_space_randomisation(roots);
     let meaning = |level| match level {
         0 => "off",
         1 => "on, without the heap",

@@ -38,11 +38,8 @@ pub(super) fn affinity(roots: &Roots) -> Status {
 }
 
 pub(super) fn steal(roots: &Roots) -> Status {
-    let detail = |time: conditions::CpuTime| {
-        let share = 100.0 * time.steal_jiffies as f64 / time.total_jiffies.max(1) as f64;
-        format!("{share:.2} % of the time since boot")
-    };
-    conditions::cpu_time(roots).map(detail).into()
+    let detail = |share| format!("{:.2} % of the time since boot", 100.0 * share);
+    conditions::steal_share(roots).map(detail).into()
 }
 
 pub(super) fn pressure(roots: &Roots) -> Status {
@@ -52,22 +49,20 @@ pub(super) fn pressure(roots: &Roots) -> Status {
 }
 
 pub(super) fn frequency(roots: &Roots) -> Status {
-    let now = conditions::probe(roots);
-    let (governor, hertz) = match (now.governor.into_result(), now.frequency_hz.into_result()) {
-        (Ok(governor), Ok(hertz)) => (governor, hertz),
-        (Err(reason), _) | (_, Err(reason)) => return Status::unavailable(reason.reason),
+    let answer = || {
+        let (governor, khz) = (conditions::governor(roots, 0)?, conditions::frequency_khz(roots, 0)?);
+        let boost = match conditions::boost(roots) {
+            Ok(true) => "boost on",
+            Ok(false) => "boost off",
+            Err(_) => "boost unknown",
+        };
+        Ok(format!("governor `{governor}`, {:.2} GHz now, {boost}", khz as f64 / 1e6))
     };
-    let boost = match now.boost.value() {
-        Some(true) => "boost on",
-        Some(false) => "boost off",
-        None => "boost unknown",
-    };
-    Status::available(format!("governor `{governor}`, {:.2} GHz now, {boost}", hertz as f64 / 1e9))
+    answer().into()
 }
 
 pub(super) fn throttling(roots: &Roots) -> Status {
-    let detail = |events| format!("{events} events since boot");
-    conditions::probe(roots).throttle_events.into_result().map(detail).into()
+    conditions::throttle_events(roots).map(|events| format!("{events} events since boot")).into()
 }
 
 /// The levels are the kernel's (Documentation/admin-guide/sysctl/kernel.rst): up to 2 a user may count in the user

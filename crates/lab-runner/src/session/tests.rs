@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use lab_core::engine::{BeginRequest, Hello, Loaded};
-use lab_core::record::Validity;
+use lab_core::observation::CoreTime;
 use lab_core::workload::{Sampling, Stop};
 
 use super::*;
@@ -23,6 +23,26 @@ impl Clock for Ticking {
     }
 }
 
+/// Instruments that see nothing but, in the first so many repetitions, a hypervisor that takes half of a core.
+struct Disturbed(Rc<Cell<u32>>);
+
+impl Instruments for Disturbed {
+    fn loaded(&mut self) {}
+
+    fn begin(&mut self) {}
+
+    fn end(&mut self) -> Observation {
+        let mut seen = Observation::unobserved(Reading::Value(1));
+        if let Some(left) = self.0.get().checked_sub(1) {
+            self.0.set(left);
+            let core = |busy, steal| Reading::Value(vec![CoreTime { core: 0, busy, idle: 0, steal }]);
+            seen.machine.before.cores = core(0, 0);
+            seen.machine.after.cores = core(50, 50);
+        }
+        seen
+    }
+}
+
 /// Answers each generation with the next entry of a list shared by all launches; `None` is a good answer.
 type Answers = Rc<std::cell::RefCell<VecDeque<Option<EngineError>>>>;
 
@@ -38,7 +58,7 @@ impl Engine for Listed {
             Some(Some(EngineError::Start { message })) => {
                 Err(EngineError::Start { message: message.clone() })
             }
-            _ => Ok(Loaded { request_ns: 10, ready_ns: 15, vocabulary: 9 }),
+            _ => Ok(Loaded { request_ns: 10, ready_ns: 15, vocabulary: 9, bytes_per_token: None }),
         }
     }
 
@@ -70,19 +90,36 @@ fn sick() -> EngineError {
     EngineError::Failed { message: "no".to_owned() }
 }
 
-/// Runs three measured repetitions and tells the session in one line: `L` a launch, `l` a lost one, `w` and `m`
-/// completed repetitions, `x` and `X` failed ones.
+/// Runs three measured repetitions and tells the session in one line: `L` a launch, `l` a lost one, `P` a profile
+/// launch, `w` and `m` completed repetitions, `i` an invalid one, `x` and `X` failed ones.
 fn story(isolation: Isolation, warmup: u32, answers: Vec<Option<EngineError>>) -> (String, SessionStatus) {
+    story_of(|order| (order.isolation, order.warmup) = (isolation, warmup), answers, 0)
+}
+
+fn story_of(
+    change: impl FnOnce(&mut Order<'_>),
+    answers: Vec<Option<EngineError>>,
+    disturbed: u32,
+) -> (String, SessionStatus) {
     let workload = Workload { prompt: vec![1], generate: 2, sampling: Sampling::Greedy, stop: Stop::Length };
-    let load = LoadRequest { model: String::new(), positions: 3 };
-    let order = Order { workload: &workload, load: &load, repeat: 3, warmup, isolation };
+    let load = LoadRequest { model: String::new(), positions: 3, profile: false };
+    let mut order = Order {
+        workload: &workload,
+        load: &load,
+        repeat: 3,
+        warmup: 0,
+        isolation: Isolation::Launch,
+        replace_invalid: false,
+        profile: false,
+    };
+    change(&mut order);
     let clock = Ticking(Cell::new(0));
     let answers: Answers = Rc::new(std::cell::RefCell::new(answers.into()));
+    let disturbed = Rc::new(Cell::new(disturbed));
     let mut start = |_| {
         Ok(Launched {
             engine: Box::new(Listed(answers.clone())),
-            reset_peak_memory: Box::new(|| Ok(())),
-            peak_memory: Box::new(|| Reading::Value(1)),
+            instruments: Box::new(Disturbed(disturbed.clone())),
             conditions: serde_json::Value::Null,
         })
     };
@@ -90,6 +127,10 @@ fn story(isolation: Isolation, warmup: u32, answers: Vec<Option<EngineError>>) -
     let mut sink = |event| -> Result<(), Infallible> {
         told.push(match event {
             Event::Begins(_) => return Ok(()),
+            Event::Launch(Launch { profile: Some(profile), .. }) => {
+                assert!(profile.reason().is_some_and(|reason| reason.ends_with("takes no profile")));
+                'P'
+            }
             Event::Launch(Launch { start: LaunchStart::Ready { load_ns: 5 }, .. }) => 'L',
             Event::Launch(_) => 'l',
             Event::Repetition(repetition) => letter(&repetition),
@@ -104,8 +145,8 @@ fn letter(repetition: &Repetition) -> char {
     match (repetition.kind, &repetition.outcome) {
         (RepetitionKind::Warmup, Outcome::Completed(_)) => 'w',
         (RepetitionKind::Measured, Outcome::Completed(completed)) => {
-            assert_eq!((completed.load_ns, &completed.validity), (5, &Validity::Valid));
-            'm'
+            assert_eq!(completed.load_ns, 5);
+            if completed.is_usable() { 'm' } else { 'i' }
         }
         (RepetitionKind::Warmup, Outcome::Failed(_)) => 'x',
         (RepetitionKind::Measured, Outcome::Failed(_)) => 'X',
@@ -149,12 +190,32 @@ fn a_launch_whose_warm_up_failed_measures_nothing() {
 }
 
 #[test]
+fn an_invalid_repetition_is_kept_and_replaced_when_asked() {
+    let replacing = |order: &mut Order<'_>| order.replace_invalid = true;
+    let completed = SessionStatus::Completed;
+    assert_eq!(story_of(|_| {}, vec![], 2), ("LiLiLm".to_owned(), completed));
+    assert_eq!(story_of(replacing, vec![], 2), ("LiLiLmLmLm".to_owned(), completed));
+    // A machine that never calms down ends the session all the same.
+    assert_eq!(story_of(replacing, vec![], 99), ("LiLiLiLiLiLi".to_owned(), completed));
+    let in_one_launch = |order: &mut Order<'_>| {
+        (order.replace_invalid, order.isolation) = (true, Isolation::Session);
+    };
+    assert_eq!(story_of(in_one_launch, vec![], 1), ("Limmm".to_owned(), completed));
+}
+
+#[test]
+fn a_profile_is_taken_in_a_launch_of_its_own_and_costs_no_repetition() {
+    let profiled = |order: &mut Order<'_>| order.profile = true;
+    assert_eq!(story_of(profiled, vec![], 0), ("LmLmLmP".to_owned(), SessionStatus::Completed));
+}
+
+#[test]
 fn an_answer_to_another_question_is_refused() {
     let tokens = |request_ns, last_ns| Tokens { request_ns, stamps_ns: vec![last_ns], ..tokens(0) };
     assert!(answered_between(tokens(10, 20), 10, 20).is_ok());
     assert!(answered_between(tokens(9, 20), 10, 20).is_err());
     assert!(answered_between(tokens(10, 21), 10, 20).is_err());
-    assert!(load_time(&Loaded { request_ns: 5, ready_ns: 4, vocabulary: 1 }).is_err());
+    assert!(load_time(&Loaded { request_ns: 5, ready_ns: 4, vocabulary: 1, bytes_per_token: None }).is_err());
 }
 
 #[test]

@@ -9,7 +9,10 @@ use crate::fixture::{Scratch, record, scratch, session};
 #[test]
 fn a_released_migration_is_never_edited() {
     // Pinned: stores in the field were made by exactly these bytes. Append a line for a new migration.
-    let pinned = [("0001_first", "7e2c37c5df462233f58071338f1477e676db1ccebe590cbaf7db13c07e9a7599")];
+    let pinned = [
+        ("0001_first", "7e2c37c5df462233f58071338f1477e676db1ccebe590cbaf7db13c07e9a7599"),
+        ("0002_observations", "af73d7edcd57eff27928a62bc819d5f15226476d0682575b78738a44a786d4d4"),
+    ];
     let actual: Vec<(&str, String)> = MIGRATIONS
         .iter()
         .map(|migration| (migration.name, Digest::of(migration.sql.as_bytes()).to_string()))
@@ -174,4 +177,15 @@ fn a_measurement_has_a_value_or_a_reason_and_never_both_or_neither() {
         );
         assert_eq!(raw.execute(&sql, []).is_ok(), admitted, "{readings}");
     }
+}
+
+#[test]
+fn a_store_of_the_first_schema_is_brought_up_to_date_and_keeps_its_rows() {
+    let mut scratch = scratch();
+    record(&mut scratch.store, &session(1));
+    scratch.raw().pragma_update(None, "user_version", 1).unwrap();
+    let store = crate::Store::open_existing(&scratch.path).unwrap();
+    assert_eq!(schema_of(&scratch.raw()).unwrap(), known_schema());
+    assert_eq!(store.load(&session(1).header.id).unwrap(), session(1));
+    assert!(store.verify(None).unwrap().is_sound());
 }

@@ -60,7 +60,8 @@ fn a_line_of_a_listing_says_what_the_session_says() {
 
 #[test]
 fn the_listed_mean_leaves_invalid_repetitions_out_and_is_absent_without_a_value() {
-    use lab_core::record::{Outcome, RepetitionKind, Validity};
+    use lab_core::record::{Outcome, RepetitionKind};
+    use lab_core::validity::Validity;
     let mut scratch = scratch();
     let record = |store: &mut Store, n: u32, spoil: &dyn Fn(&mut Repetition, &mut Vec<Measurement>)| {
         store.begin_session(&header(n)).unwrap();

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
-    let roots = Roots::default();
+    let roots = global.roots()?;
     let document = DoctorDocument {
         schema: DOCTOR_SCHEMA,
         host: host(&roots),

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use lab_core::energy::MeterInfo;
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::METRICS;
 use lab_core::model::ModelSource;
-use lab_core::plan::{EngineKind, Plan};
+use lab_core::plan::{EnergySource, EngineKind, Plan};
 use lab_core::record::{Session, SessionStatus};
 use lab_core::workload::{PromptSpec, Sampling, Stop, Workload};
 use lab_formats::plan_check::{
-    EngineBlock, MemoryBlock, ModelBlock, PLAN_CHECK_SCHEMA, PlanCheckDocument, RunBlock, TimeBlock,
-    ToleranceRow, WorkloadBlock,
+    EnergyCheck, EngineBlock, MemoryBlock, ModelBlock, PLAN_CHECK_SCHEMA, PlanCheckDocument, RunBlock,
+    TimeBlock, ToleranceRow, WorkloadBlock,
 };
 use lab_formats::{page, plan_check, table};
 use lab_host::{Roots, cpu, disk};
@@ -24,6 +25,7 @@ use crate::backend::{self, Backend};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
+use crate::instruments::Instruments;
 use crate::plan_file;
 use crate::prepare::{self, Header};
 use crate::terminal::{Format, print};
@@ -86,7 +88,7 @@ impl Obstacles {
 }
 
 fn check(plan: &Plan, arguments: &CheckArguments, global: &Global) -> Result<(PlanCheckDocument, Exit)> {
-    let roots = Roots::default();
+    let roots = global.roots()?;
     let backend = backend::resolve(&plan.engine, &roots, &cpu::probe(&roots))?;
     let cache = prepare::cache(global)?;
     let status = status(&cache, &plan.model, &plan_file::folder(&arguments.plan))?;
@@ -102,6 +104,7 @@ fn check(plan: &Plan, arguments: &CheckArguments, global: &Global) -> Result<(Pl
         }
         None => foreseen_memory(plan, &roots, &mut obstacles)?,
     };
+    let energy = energy_check(plan, &backend, &roots, &mut obstacles);
     let document = PlanCheckDocument {
         schema: PLAN_CHECK_SCHEMA,
         plan: plan.name.clone(),
@@ -114,9 +117,27 @@ fn check(plan: &Plan, arguments: &CheckArguments, global: &Global) -> Result<(Pl
         run: run_block(plan),
         memory: memory.map(|estimate| memory_block(&estimate, &roots)),
         time: time_block(plan, known, global),
+        energy,
         tolerances: tolerance_rows(plan),
     };
     Ok((document, obstacles.exit))
+}
+
+/// Opens the meters that a session would read. What device the engine has only the engine knows: the backend's word for
+/// it stands in.
+fn energy_check(plan: &Plan, backend: &Backend, roots: &Roots, obstacles: &mut Obstacles) -> EnergyCheck {
+    if plan.energy.sources.contains(&EnergySource::External) {
+        let unavailable = "the plan's own meter is asked when the plan runs".to_owned();
+        return EnergyCheck { required: plan.energy.required, meters: None, unavailable: Some(unavailable) };
+    }
+    let opened = obstacles.keep(Instruments::open(plan, &backend.part.device, backend, roots));
+    let meters = opened.map(|instruments| instruments.set.meters);
+    let names = |meters: &Vec<MeterInfo>| meters.iter().map(|meter| meter.source.clone()).collect();
+    EnergyCheck {
+        required: plan.energy.required,
+        meters: meters.as_ref().and_then(|meters| meters.value().map(names)),
+        unavailable: meters.as_ref().and_then(|meters| meters.reason().map(str::to_owned)),
+    }
 }
 
 /// Refuses a file that is not there, and one that would not fit.
@@ -299,7 +320,8 @@ fn recorded_time(plan: &Plan, store: &Store) -> Option<TimeBlock> {
 
 fn seconds_a_repetition(session: &Session) -> Option<f64> {
     let ended_at = session.end?.ended_at;
-    Some(ended_at.duration_since(session.header.started_at).as_secs_f64() / f64::from(session.header.repeat))
+    let n_measured = u32::try_from(session.measured().count()).ok()?.max(1);
+    Some(ended_at.duration_since(session.header.started_at).as_secs_f64() / f64::from(n_measured))
 }
 
 /// A modest desktop reads memory at this rate (two channels of DDR4-3200 peak at 51 GB/s; a busy virtual machine gets a

@@ -1,6 +1,6 @@
 //! `lab run`: carry out a plan and store the session.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -10,24 +10,21 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
 use lab_core::clock::Clock as _;
-use lab_core::engine::{EngineError, Hello, LoadRequest};
+use lab_core::engine::EngineError;
 use lab_core::fingerprint::{BackendPart, Fingerprint};
 use lab_core::plan::Plan;
 use lab_core::record::{
     LaunchStart, Outcome, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
-use lab_core::workload::Workload;
+use lab_core::validity::Validity;
 use lab_host::clock::Monotonic;
-use lab_host::{Roots, cpu};
 use lab_runner::{Event, Order};
 use lab_store::{Store, StoreError};
 
-use crate::backend::{self, Backend};
+use crate::bench::{Bench, Host};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::launch::{Launcher, check_clock};
-use crate::prepare::{self, Model};
 use crate::progress::RunLine;
 use crate::terminal::{Format, print, say};
 use crate::{identity, plan_file, store};
@@ -36,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   lab run plans/quickstart.toml --repeat 5
   lab run plans/smollm2.toml --format json > session.json
+  lab run plans/smollm2.toml --profile --replace-invalid
 
 Every repetition is stored as soon as it ends; Ctrl-C keeps what has finished.";
 
@@ -48,6 +46,12 @@ pub(crate) struct Arguments {
     /// Measured repetitions, in place of the plan's.
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
     repeat: Option<u32>,
+    /// Measure another repetition in the place of an invalid one, at most as many as were asked for; all are kept.
+    #[arg(long)]
+    replace_invalid: bool,
+    /// Learn where the time goes, in one more launch that is never counted as measured.
+    #[arg(long)]
+    profile: bool,
     /// What to print when the session has ended.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -55,41 +59,26 @@ pub(crate) struct Arguments {
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let plan = plan_file::load(&arguments.plan, global.color)?;
-    let repeat = arguments.repeat.unwrap_or(plan.run.repeat);
-    let roots = Roots::default();
-    let host = cpu::probe(&roots);
-    let backend = backend::resolve(&plan.engine, &roots, &host)?;
-    if let Some(foreseen) = prepare::foresee(&plan)? {
-        prepare::check_foreseen(&plan, &foreseen, &roots)?;
-    }
-    // Store and engine come before the model: nobody waits for a download to learn that one of them is not to be had.
+    let host = Host::resolve(&plan, global)?;
     let mut store = store::open_for_recording(&global.store)?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let launcher = Launcher {
-        kind: &plan.engine.kind,
-        backend: &backend,
-        limits: &plan.run,
-        roots: &roots,
-        interrupted: interrupted.clone(),
-    };
-    let hello = greet(&launcher)?;
-    let model = prepare::obtain_model(&plan, &plan_file::folder(&arguments.plan), global)?;
-    let workload = prepare::workload(&plan, &model.header)?;
-    prepare::check(&plan, &model.header, &workload, &roots)?;
-
+    let mut bench = Bench::ready(&plan, &arguments.plan, &host, &interrupted, global)?;
+    bench.calibrate(&plan, global)?;
     // Only from here on is there something that Ctrl-C must end in order.
     listen_for_interruption(&interrupted)?;
-    let header = header(&plan, repeat, &model, &workload, &backend, &launcher, &hello, &host)?;
+    let header = header(&plan, arguments.repeat.unwrap_or(plan.run.repeat), &bench)?;
     announce(&plan, &header);
     store.begin_session(&header)?;
     let order = Order {
-        workload: &workload,
-        load: &LoadRequest { model: absolute(&model.local.path), positions: workload.positions() },
-        repeat,
+        workload: &bench.workload,
+        load: &bench.load_request(),
+        repeat: header.repeat,
         warmup: plan.run.warmup,
         isolation: plan.run.isolation,
+        replace_invalid: arguments.replace_invalid,
+        profile: arguments.profile,
     };
-    let status = record(&order, &launcher, &hello, header.id, &mut store)?;
+    let status = record(&order, &bench, header.id, &mut store)?;
     store.end_session(header.id, &SessionEnd { ended_at: Timestamp::now(), status })?;
     show(header.id, arguments.format, &store, global)?;
     Ok(conclude(status, header.id, &store)?)
@@ -105,30 +94,13 @@ fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<()> {
     Ok(())
 }
 
-/// Lets the engine introduce itself before anything is recorded.
-fn greet(launcher: &Launcher<'_>) -> Result<Hello> {
-    let hello = launcher.greet().context("cannot start the engine").map_err(Failure::run)?;
-    check_clock(&hello).map_err(Failure::run).map_err(|failure| {
-        failure.hint("the contract asks for a monotonic clock of 1000 ns or finer (engine.v0.1, section 6.1)")
-    })?;
-    Ok(hello)
-}
-
-#[expect(clippy::too_many_arguments, reason = "a header is where everything that identifies a session meets")]
-fn header(
-    plan: &Plan,
-    repeat: u32,
-    model: &Model,
-    workload: &Workload,
-    backend: &Backend,
-    launcher: &Launcher<'_>,
-    hello: &Hello,
-    host: &cpu::Cpu,
-) -> Result<SessionHeader> {
+fn header(plan: &Plan, repeat: u32, bench: &Bench<'_>) -> Result<SessionHeader> {
+    let Bench { launcher, hello, instruments, model, workload, hardware } = bench;
     let executable =
         launcher.executable_digest().context("cannot read the engine's program").map_err(Failure::run)?;
     let model_part =
         identity::model_part(&plan.model, &model.local, &model.header.gguf).map_err(Failure::usage)?;
+    let backend = BackendPart { device: hello.device.clone(), ..launcher.backend.part.clone() };
     Ok(SessionHeader {
         id: SessionId(uuid::Uuid::now_v7()),
         started_at: Timestamp::now(),
@@ -142,23 +114,19 @@ fn header(
         fingerprint: Fingerprint {
             model: model_part.record(),
             plan: identity::plan_part(plan, workload, repeat).record(),
-            backend: BackendPart { device: hello.device.clone(), ..backend.part.clone() }.record(),
-            hardware: identity::hardware_part(launcher.roots, host).record(),
+            backend: backend.record(),
+            hardware: hardware.clone(),
             engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),
         },
+        instruments: Some(instruments.set.clone()),
     })
-}
-
-/// The engine may work in another folder.
-fn absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 fn announce(plan: &Plan, header: &SessionHeader) {
     let SessionHeader { model_name, repeat, workload, .. } = header;
     let (n_prompt, n_generate) = (workload.prompt.len(), workload.generate);
     say(&format!(
-        "{}: {model_name}, {n_prompt} prompt tokens, {n_generate} to generate, {repeat} repetitions",
+        "{}: {model_name}, {n_prompt} prompt tokens, {n_generate} to generate, repetitions: {repeat}",
         plan.name
     ));
     let loosened: Vec<&str> = plan.loosened().iter().map(|metric| metric.name).collect();
@@ -171,17 +139,11 @@ fn announce(plan: &Plan, header: &SessionHeader) {
 }
 
 /// Carries the order out; every event is in the store before the next begins.
-fn record(
-    order: &Order<'_>,
-    launcher: &Launcher<'_>,
-    hello: &Hello,
-    id: SessionId,
-    store: &mut Store,
-) -> Result<SessionStatus> {
+fn record(order: &Order<'_>, bench: &Bench<'_>, id: SessionId, store: &mut Store) -> Result<SessionStatus> {
     let line = RunLine::new(order.repeat);
     let begun_ns = Monotonic.now_ns();
     let elapsed = || Duration::from_nanos(Monotonic.now_ns() - begun_ns);
-    let mut n_done = 0;
+    let (mut n_done, mut n_replaced) = (0, 0);
     line.show(n_done, "loading", elapsed());
     let mut sink = |event: Event| -> std::result::Result<(), StoreError> {
         match event {
@@ -195,17 +157,52 @@ fn record(
             Event::Repetition(repetition) => {
                 let measurements = measurements(&repetition, order.workload.prompt.len());
                 store.append_repetition(id, &repetition, &measurements)?;
-                n_done += u32::from(repetition.kind == RepetitionKind::Measured);
-                if let Outcome::Failed(error) = &repetition.outcome {
-                    line.say(&format!("repetition {} failed: {error}", repetition.index));
+                match repetition.kind {
+                    RepetitionKind::Measured
+                        if is_invalid(&repetition) && n_replaced < most_replaced(order) =>
+                    {
+                        n_replaced += 1;
+                    }
+                    RepetitionKind::Measured => n_done += 1,
+                    RepetitionKind::Warmup => {}
                 }
-                line.show(n_done, if n_done < order.repeat { "measuring" } else { "done" }, elapsed());
+                if let Some(trouble) = trouble(&repetition) {
+                    line.say(&trouble);
+                }
+                let next = match (n_done < order.repeat, order.profile) {
+                    (true, _) => "measuring",
+                    (false, true) => "profiling",
+                    (false, false) => "done",
+                };
+                line.show(n_done, next, elapsed());
                 Ok(())
             }
         }
     };
-    let mut start = |index| launcher.launch(index, hello);
+    let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments);
     Ok(lab_runner::run(order, &mut start, &Monotonic, &mut sink)?)
+}
+
+fn is_invalid(repetition: &Repetition) -> bool {
+    matches!(&repetition.outcome, Outcome::Completed(completed) if !completed.is_usable())
+}
+
+/// Invalid repetitions that others are measured for are no progress.
+fn most_replaced(order: &Order<'_>) -> u32 {
+    if order.replace_invalid { order.repeat } else { 0 }
+}
+
+/// Says what went wrong with a repetition that counts; what disturbed a warm-up is of no interest.
+fn trouble(repetition: &Repetition) -> Option<String> {
+    let index = repetition.index;
+    match &repetition.outcome {
+        Outcome::Failed(error) => Some(format!("repetition {index} failed: {error}")),
+        Outcome::Completed(completed) if repetition.kind == RepetitionKind::Measured => {
+            let validity = &completed.validity;
+            (*validity != Validity::Valid).then(|| format!("repetition {index} is {validity}"))
+        }
+        Outcome::Completed(_) => None,
+    }
 }
 
 /// Only completed measured repetitions have measurements.
@@ -233,6 +230,10 @@ fn conclude(status: SessionStatus, id: SessionId, store: &Store) -> std::result:
     let short = store.short_id(&id)?;
     let stored = format!("stored as {short} in {}", store.path().display());
     Ok(match status {
+        SessionStatus::Completed if store.load(&id)?.usable().next().is_none() => {
+            say(&format!("error: every repetition is invalid (`lab rules` explains the rules); {stored}"));
+            Exit::RunFailed
+        }
         SessionStatus::Completed => {
             say(&stored);
             Exit::Pass

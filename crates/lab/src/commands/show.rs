@@ -39,7 +39,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         Format::Json => print(&session_json::to_text(recording))?,
         Format::Table => {
             let style = global.color.table_style();
-            let pages = [page::session(recording), page::repetitions(&session)];
+            let pages = [page::session(recording), page::details(recording), page::repetitions(&session)];
             let texts: Vec<String> = pages.iter().map(|page| table::render(page, style)).collect();
             print(&texts.join("\n"))?;
         }

@@ -31,7 +31,7 @@ fn tolerant() -> Plan {
 
 /// Compares the two newest sessions.
 fn compare_latest(lab: &Lab) -> (Option<i32>, Value) {
-    let ran = lab.run(&["compare", "@latest~1", "@latest", "--format", "json"]);
+    let ran = lab.compare("@latest~1", "@latest", &["--format", "json"]);
     let report = ran.json();
     schema::assert_fits(&report, "report.v1");
     (ran.status, report)
@@ -41,7 +41,7 @@ fn compare_latest(lab: &Lab) -> (Option<i32>, Value) {
 fn a_session_reproduces_itself_and_the_contract_stays_incomplete() {
     let lab = Lab::new();
     lab.measure(Plan::scripted());
-    let ran = lab.run(&["compare", "@latest", "@latest"]).exits(0);
+    let ran = lab.compare("@latest", "@latest", &[]).exits(0);
     ran.prints("reproduced: tokens_per_sec changed by").prints("(tolerance 3 %)").prints(INCOMPLETE);
 }
 
@@ -85,9 +85,9 @@ fn a_slower_machine_is_seen_through_the_whole_program() {
         quick["fingerprint"]["digest"], slow["fingerprint"]["digest"],
         "the world is no part of identity"
     );
-    let worse = lab.run(&["compare", "@latest~1", "@latest"]).exits(1);
+    let worse = lab.compare("@latest~1", "@latest", &[]).exits(1);
     worse.prints("not reproduced").prints("for the worse");
-    lab.run(&["compare", "@latest", "@latest~1"]).exits(1).prints("for the better");
+    lab.compare("@latest", "@latest~1", &[]).exits(1).prints("for the better");
 }
 
 #[test]

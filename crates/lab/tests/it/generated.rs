@@ -68,3 +68,10 @@ fn every_plan_in_the_repository_checks_offline_against_an_empty_cache() {
         assert!(!lab.path("cache").exists(), "{name}: checking a plan wrote to the cache");
     }
 }
+
+#[test]
+fn the_page_of_rules_in_the_repository_is_the_one_the_program_prints() {
+    let page = Lab::new().run(&["rules"]).exits(0).stdout;
+    let kept = std::fs::read_to_string(repository("docs/validity.md")).unwrap();
+    assert_eq!(page, kept, "write it anew with `lab rules > docs/validity.md`");
+}

@@ -20,6 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something awaited.
 const LOOK_EVERY_NS: u64 = 2_000_000;
 
+/// Rules of validity that the neighbours of a test may set off, and that of plans without a warm-up.
+const BUSY: [&str; 9] = [
+    "clock",
+    "steal",
+    "other-load",
+    "run-queue",
+    "involuntary-switches",
+    "cpu-pressure",
+    "memory-pressure",
+    "swap",
+    "cold-start",
+];
+
 /// A folder of its own, and `lab` run inside with the store `lab.sqlite`.
 pub(crate) struct Lab {
     folder: TempDir,
@@ -74,6 +87,14 @@ impl Lab {
     #[track_caller]
     pub(crate) fn measure(&self, plan: Plan) -> Value {
         self.plan(plan).run(&["run", "plan.toml", "--format", "json"]).exits(0).json()
+    }
+
+    /// Compares two sessions and lets pass what other tests do to this machine meanwhile.
+    #[track_caller]
+    pub(crate) fn compare(&self, baseline: &str, candidate: &str, further: &[&str]) -> Ran {
+        let admitted = BUSY.iter().flat_map(|rule| ["--admit", rule]);
+        let words: Vec<&str> = ["compare", baseline, candidate].into_iter().chain(admitted).collect();
+        self.run(&[&words, further].concat())
     }
 
     /// Starts the command and returns while it runs.

@@ -21,7 +21,7 @@ fn a_run_prints_its_table_as_data_and_its_talk_apart() {
     let ran = ran.prints("model         tiny-synthetic").prints("completed, 2 of 2 repetitions");
     let ran = ran.prints("contract incomplete: watts_avg, tokens_per_watt").prints("tokens_per_sec");
     let ran =
-        ran.says("tiny: tiny-synthetic, 4 prompt tokens, 4 to generate, 2 repetitions").says("stored as ");
+        ran.says("tiny: tiny-synthetic, 4 prompt tokens, 4 to generate, repetitions: 2").says("stored as ");
     assert!(!ran.stdout.contains("stored as") && !ran.stderr.contains("tokens_per_sec"), "{ran:#?}");
 }
 

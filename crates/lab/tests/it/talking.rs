@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use lab_core::fixtures;
+
 use crate::harness::{Lab, Ran};
 use crate::plan::Plan;
 use crate::schema;
@@ -98,7 +100,6 @@ fn a_reader_that_hangs_up_early_is_no_failure() {
         &["list"][..],
         &["show", "@latest"],
         &["export", "@latest"],
-        &["compare", "@latest", "@latest"],
         &["run", "plan.toml"],
         &["plan", "check", "plan.toml"],
         &["doctor"],
@@ -112,6 +113,12 @@ fn a_reader_that_hangs_up_early_is_no_failure() {
         let command = lab.command(arguments);
         on_other_stdout(command, writer).exits(0);
     }
+    let session = fixtures::session(1, &[1_000]);
+    lab.record(&session);
+    let id = session.header.id.to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    on_other_stdout(lab.command(&["compare", &id, &id]), writer).exits(0);
 }
 
 #[test]

@@ -1,0 +1,38 @@
+//! Which rules of validity keep from a verdict.
+
+use lab_core::record::Session;
+use lab_core::report::Suspicion;
+use lab_core::validity::{RULES, Validity, find, rule_of};
+
+use crate::Policy;
+
+/// Returns the rules that made repetitions of either side suspect and that the policy does not admit, in the order of
+/// the table of rules; rules that this lab does not know come last. Those about energy alone stand apart.
+pub(crate) fn of_sessions(
+    baseline: &Session,
+    candidate: &Session,
+    policy: &Policy,
+) -> (Vec<Suspicion>, Vec<Suspicion>) {
+    let (ours, theirs) = (fired(baseline), fired(candidate));
+    let mut rules: Vec<&str> = ours.iter().chain(&theirs).copied().collect();
+    rules.sort_by_key(|id| (RULES.iter().position(|rule| rule.id == *id).unwrap_or(RULES.len()), *id));
+    rules.dedup();
+    let suspicion = |rule: &str| Suspicion {
+        rule: rule.to_owned(),
+        baseline: count(&ours, rule),
+        candidate: count(&theirs, rule),
+    };
+    let is_admitted = |rule: &&str| policy.admitted.iter().any(|own| own == rule);
+    let suspicions = rules.into_iter().filter(|rule| !is_admitted(rule)).map(suspicion);
+    suspicions.partition(|own| !find(&own.rule).is_some_and(|rule| rule.energy_only))
+}
+
+fn count(fired: &[&str], rule: &str) -> usize {
+    fired.iter().filter(|own| **own == rule).count()
+}
+
+/// Returns the rules that made repetitions suspect, one entry for each repetition and rule.
+fn fired(session: &Session) -> Vec<&str> {
+    let suspects = session.usable().map(|(_, completed)| &completed.validity);
+    suspects.flat_map(Validity::reasons).map(|reason| rule_of(reason)).collect()
+}

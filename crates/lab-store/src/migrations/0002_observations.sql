@@ -1,0 +1,3 @@
+-- Schema 2. The tables are those of schema 1. What changed is the body of a repetition: it holds what the instruments
+-- saw (`observation`, `request_ns`, `n_before`, `bytes_per_token`) and no `peak_memory_bytes` of its own. A version that
+-- does not know them must not take such rows for damaged ones.

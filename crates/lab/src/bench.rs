@@ -1,0 +1,95 @@
+//! Everything that must be there before an engine is measured: the machine's answers, the engine's greeting, the
+//! instruments, the model, the workload. In this order, so that nobody waits for a download to learn that something
+//! else is not to be had.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lab_core::engine::{Hello, LoadRequest};
+use lab_core::fingerprint::PartRecord;
+use lab_core::plan::Plan;
+use lab_core::workload::Workload;
+use lab_host::Roots;
+use lab_host::cpu::{self, Cpu};
+
+use crate::backend::{self, Backend};
+use crate::failure::Result;
+use crate::global::Global;
+use crate::instruments::Instruments;
+use crate::launch::{self, Launcher};
+use crate::prepare::{self, Model};
+use crate::{identity, plan_file};
+
+/// What this machine offers a plan.
+pub(crate) struct Host {
+    pub(crate) roots: Roots,
+    cpu: Cpu,
+    pub(crate) backend: Backend,
+}
+
+impl Host {
+    /// Refuses a plan that this machine cannot carry out, as far as that can be told without an engine.
+    pub(crate) fn resolve(plan: &Plan, global: &Global) -> Result<Self> {
+        let roots = global.roots()?;
+        let cpu = cpu::probe(&roots);
+        let backend = backend::resolve(&plan.engine, &roots, &cpu)?;
+        if let Some(foreseen) = prepare::foresee(plan)? {
+            prepare::check_foreseen(plan, &foreseen, &roots)?;
+        }
+        Ok(Self { roots, cpu, backend })
+    }
+}
+
+/// A plan that is ready to be measured.
+pub(crate) struct Bench<'a> {
+    pub(crate) launcher: Launcher<'a>,
+    pub(crate) hello: Hello,
+    pub(crate) instruments: Instruments,
+    pub(crate) model: Model,
+    pub(crate) workload: Workload,
+    pub(crate) hardware: PartRecord,
+}
+
+impl<'a> Bench<'a> {
+    /// Brings everything together.
+    pub(crate) fn ready(
+        plan: &'a Plan,
+        path: &Path,
+        host: &'a Host,
+        interrupted: &Arc<AtomicBool>,
+        global: &Global,
+    ) -> Result<Self> {
+        let Host { roots, cpu, backend } = host;
+        let launcher = Launcher {
+            kind: &plan.engine.kind,
+            backend,
+            limits: &plan.run,
+            roots,
+            interrupted: interrupted.clone(),
+        };
+        let hello = launch::greet(&launcher)?;
+        let instruments = Instruments::open(plan, &hello.device, backend, roots)?;
+        let model = prepare::obtain_model(plan, &plan_file::folder(path), global)?;
+        let workload = prepare::workload(plan, &model.header)?;
+        prepare::check(plan, &model.header, &workload, roots)?;
+        let hardware = identity::hardware_part(roots, cpu).record();
+        Ok(Self { launcher, hello, instruments, model, workload, hardware })
+    }
+
+    /// Takes what is measured once before the engine is: only now is nothing left that could go wrong first.
+    pub(crate) fn calibrate(&mut self, plan: &Plan, global: &Global) -> Result<()> {
+        let cache = prepare::cache(global)?;
+        self.instruments.calibrate(plan, self.launcher.backend, &self.hardware, cache.root());
+        Ok(())
+    }
+
+    /// Returns what every launch is asked to load.
+    pub(crate) fn load_request(&self) -> LoadRequest {
+        LoadRequest {
+            model: launch::absolute(&self.model.local.path),
+            positions: self.workload.positions(),
+            profile: false,
+        }
+    }
+}
