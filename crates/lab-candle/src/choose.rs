@@ -111,17 +111,17 @@ fn greatest(logits: &[f32]) -> Greatest {
     let (mut maxima, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0_f32; LANES]);
     let lanes = logits.chunks_exact(LANES);
     let rest = lanes.remainder();
-    let take = |lane: usize, logit: f32, maxima: &mut [f32; LANES], sums: &mut [f32; LANES]| {
-        maxima[lane] = if logit > maxima[lane] { logit } else { maxima[lane] };
+    let take = |maximum: &mut f32, sum: &mut f32, logit: f32| {
+        *maximum = if logit > *maximum { logit } else { *maximum };
         // Zero for every finite number, and no number for any other.
-        sums[lane] += logit - logit;
+        *sum += logit * 0.0;
     };
     for logits in lanes {
-        for lane in 0..LANES {
-            take(lane, logits[lane], &mut maxima, &mut sums);
+        for ((maximum, sum), logit) in maxima.iter_mut().zip(&mut sums).zip(logits) {
+            take(maximum, sum, *logit);
         }
     }
-    rest.iter().for_each(|logit| take(0, *logit, &mut maxima, &mut sums));
+    rest.iter().for_each(|logit| take(&mut maxima[0], &mut sums[0], *logit));
     let value = maxima.into_iter().fold(f32::NEG_INFINITY, f32::max);
     Greatest { value, all_finite: sums.iter().all(|sum| *sum == 0.0) }
 }
