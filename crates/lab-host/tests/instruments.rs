@@ -158,7 +158,8 @@ fn a_busy_engine_is_seen_to_be_busy_in_one_repetition_after_the_other() {
 
         assert!(on_cpu_rise(&seen) >= 100 * MS, "{seen:?}");
         let (before, after) = (&seen.machine.before, &seen.machine.after);
-        assert!(before.at_ns > last_after_ns && after.at_ns - before.at_ns >= 100 * MS);
+        // The kernel counts a running thread's time at its ticks: ten milliseconds may have passed before the wait.
+        assert!(before.at_ns > last_after_ns && after.at_ns - before.at_ns >= 90 * MS);
         last_after_ns = after.at_ns;
         let busy = |of: &lab_core::observation::Conditions| -> u64 {
             of.cores.value().unwrap().iter().map(|core| core.busy).sum()
