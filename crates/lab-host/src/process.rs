@@ -116,15 +116,6 @@ pub fn affinity(roots: &Roots, pid: u32) -> Result<CpuList, ProcessError> {
     status_field(roots, pid, "Cpus_allowed_list", |list| list.parse().ok())
 }
 
-/// Returns the count of threads of a process.
-///
-/// # Errors
-///
-/// When the process has ended.
-pub fn thread_count(roots: &Roots, pid: u32) -> Result<usize, ProcessError> {
-    status_field(roots, pid, "Threads", |count| count.parse().ok())
-}
-
 fn status_field<T>(
     roots: &Roots,
     pid: u32,
@@ -167,7 +158,7 @@ mod tests {
         let own = affinity(&roots, std::process::id()).unwrap();
         assert_eq!(affinity(&roots, pid).unwrap(), own);
         assert!(!own.is_empty());
-        assert_eq!(thread_count(&roots, pid).unwrap(), 1);
+        assert_eq!(counters(&roots, pid).unwrap().threads, 1);
         let peak = peak_memory(&roots, pid).unwrap();
         let resident = resident_memory(&roots, pid).unwrap();
         assert!(resident > 0 && peak > 0, "{resident} {peak}");
@@ -187,7 +178,7 @@ mod tests {
             format!("process {pid} does not exist")
         );
         assert!(matches!(reset_peak_memory(&roots, pid), Err(ProcessError::Vanished { .. })));
-        assert!(matches!(thread_count(&roots, pid), Err(ProcessError::Vanished { .. })));
+        assert!(matches!(counters(&roots, pid), Err(ProcessError::Vanished { .. })));
     }
 
     #[test]
@@ -196,14 +187,14 @@ mod tests {
         let roots = Roots::new(directory.path(), directory.path());
         fs::create_dir(directory.path().join("7")).unwrap();
         assert!(matches!(peak_memory(&roots, 7), Err(ProcessError::NotOffered { what: "status", .. })));
-        fs::write(directory.path().join("7/status"), "Name:\tz\nState:\tZ (zombie)\nThreads:\t\u{1}\n")
-            .unwrap();
+        let status = "Name:\tz\nState:\tZ (zombie)\nCpus_allowed_list:\t\u{1}\n";
+        fs::write(directory.path().join("7/status"), status).unwrap();
         assert!(matches!(peak_memory(&roots, 7), Err(ProcessError::NotOffered { what: "VmHWM", .. })));
         assert!(matches!(
             reset_peak_memory(&roots, 7),
             Err(ProcessError::NotOffered { what: "clear_refs", .. })
         ));
-        let reason = Unavailable::from(thread_count(&roots, 7).unwrap_err());
-        assert_eq!(reason.reason, "process 7 has `Threads` as `\\u{1}`, which is not understood");
+        let reason = Unavailable::from(affinity(&roots, 7).unwrap_err());
+        assert_eq!(reason.reason, "process 7 has `Cpus_allowed_list` as `\\u{1}`, which is not understood");
     }
 }
