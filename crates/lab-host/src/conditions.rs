@@ -14,6 +14,7 @@ pub(crate) use heat::{
 };
 
 use crate::clock::monotonic_now;
+use crate::layout::kernel_randomisation;
 use crate::memory::cgroup_use;
 use crate::reading::recorded;
 use crate::roots::{entries, file_name};
@@ -40,7 +41,7 @@ pub fn probe(roots: &Roots, cores: &[u32]) -> Conditions {
         governor: recorded(first(cores).and_then(|core| governor(roots, core))),
         boost: recorded(boost(roots)),
         transparent_hugepages: recorded(transparent_hugepages(roots)),
-        address_space_randomisation: recorded(address_space_randomisation(roots)),
+        address_space_randomisation: recorded(kernel_randomisation(roots)),
         clock_source: recorded(clock_source(roots)),
         cgroup: cgroup_use(roots),
     }
@@ -125,11 +126,6 @@ pub(crate) fn transparent_hugepages(roots: &Roots) -> Result<String, Unavailable
     let text = roots.sys_text(FILE)?;
     let chosen = chosen_word(&text).map(str::to_owned);
     chosen.ok_or_else(|| Unavailable::content(&roots.sys.join(FILE), "a choice in brackets"))
-}
-
-/// Returns how far the kernel shuffles addresses.
-pub(crate) fn address_space_randomisation(roots: &Roots) -> Result<u8, Unavailable> {
-    roots.proc_number("sys/kernel/randomize_va_space")
 }
 
 fn clock_source(roots: &Roots) -> Result<String, Unavailable> {

@@ -12,12 +12,12 @@ const NO_RANDOMISATION: u32 = 0x0004_0000;
 /// # Errors
 ///
 /// When either is not to be read.
-pub fn address_space_randomization(
+pub fn address_space_randomisation(
     machine: &Roots,
     processes: &Roots,
     pid: u32,
 ) -> Result<&'static str, Unavailable> {
-    let level: u8 = machine.proc_number("sys/kernel/randomize_va_space")?;
+    let level = kernel_randomisation(machine)?;
     let path = processes.proc.join(pid.to_string()).join("personality");
     let text = read_text(&path)?;
     let personality = u32::from_str_radix(&text, 16)
@@ -30,11 +30,18 @@ pub fn address_space_randomization(
     })
 }
 
+/// Returns the kernel's own setting, `randomize_va_space`: 0 for off, 1 for all but the heap, 2 for all
+/// (Documentation/admin-guide/sysctl/kernel.rst).
+pub(crate) fn kernel_randomisation(machine: &Roots) -> Result<u8, Unavailable> {
+    machine.proc_number("sys/kernel/randomize_va_space")
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
+    use crate::conditions;
 
     #[test]
     fn kernel_and_personality_decide_together() {
@@ -45,6 +52,7 @@ mod tests {
             ("2", "00040000", Some("off")),
             ("2", "000c0000", Some("off")),
             ("2", "much", None),
+            ("many", "00000000", None),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let roots = Roots::new(folder.path(), folder.path());
@@ -52,15 +60,18 @@ mod tests {
             fs::create_dir(folder.path().join("7")).unwrap();
             fs::write(folder.path().join("sys/kernel/randomize_va_space"), level).unwrap();
             fs::write(folder.path().join("7/personality"), personality).unwrap();
-            let found = address_space_randomization(&roots, &roots, 7);
+            let found = address_space_randomisation(&roots, &roots, 7);
             assert_eq!(found.as_ref().ok().copied(), expected, "{level} {personality}: {found:?}");
+            // What the conditions record is the same setting.
+            let recorded = conditions::probe(&roots, &[]).address_space_randomisation;
+            assert_eq!(recorded.value().copied(), level.parse().ok(), "{level}");
         }
     }
 
     #[test]
     fn this_process_tells_how_far_its_addresses_are_shuffled() {
         let roots = Roots::default();
-        let found = address_space_randomization(&roots, &roots, std::process::id()).unwrap();
+        let found = address_space_randomisation(&roots, &roots, std::process::id()).unwrap();
         assert!(["full", "without heap", "off"].contains(&found));
     }
 }

@@ -65,15 +65,15 @@ pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Ba
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
         environment: environment.clone(),
         nice: process::counters(&Roots::default(), std::process::id()).ok().map(|own| own.nice),
-        address_space_randomization: randomization(roots),
+        address_space_randomization: randomisation(roots),
         transparent_hugepages: hugepages(roots, &cores),
     };
     Ok(Backend { threads, cores, environment, part })
 }
 
 /// The engine inherits the personality of lab; what the kernel does not tell stays unknown, and unknown refuses.
-fn randomization(roots: &Roots) -> Option<String> {
-    let own = layout::address_space_randomization(roots, &Roots::default(), std::process::id());
+fn randomisation(roots: &Roots) -> Option<String> {
+    let own = layout::address_space_randomisation(roots, &Roots::default(), std::process::id());
     own.ok().map(str::to_owned)
 }
 

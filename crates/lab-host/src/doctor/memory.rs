@@ -2,6 +2,7 @@
 
 use super::{Status, human_bytes, own_pid};
 use crate::conditions;
+use crate::layout::kernel_randomisation;
 use crate::memory as machine_memory;
 use crate::process::{peak_memory, reset_peak_memory};
 use crate::{Roots, Unavailable};
@@ -52,7 +53,7 @@ pub(super) fn huge_pages(roots: &Roots) -> Status {
 }
 
 pub(super) fn address_space_randomisation(roots: &Roots) -> Status {
-    let level = conditions::address_space_randomisation(roots);
+    let level = kernel_randomisation(roots);
     let meaning = |level| match level {
         0 => "off",
         1 => "on, without the heap",
