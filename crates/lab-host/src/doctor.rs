@@ -6,8 +6,9 @@
 mod energy;
 mod graphics;
 mod memory;
-
 mod timing;
+
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -83,7 +84,8 @@ struct Question {
     name: &'static str,
     what_for: &'static str,
     metrics: &'static [&'static str],
-    answer: fn(&Roots) -> Status,
+    /// Takes the roots, and the library that NVIDIA's meters are read through where one is named.
+    answer: fn(&Roots, Option<&Path>) -> Status,
 }
 
 const TIMES: &[&str] = &["tokens_per_sec", "latency_total_ms", "latency_p50_ms", "latency_p95_ms"];
@@ -95,31 +97,31 @@ const QUESTIONS: &[Question] = &[
         name: "monotonic clock",
         what_for: "every duration; the contract asks for steps of a microsecond or less",
         metrics: TIMES,
-        answer: timing::monotonic_clock,
+        answer: |roots, _| timing::monotonic_clock(roots),
     },
     Question {
         name: "profile per operation",
         what_for: "the time that each kind of operation takes",
         metrics: &["op_time_ms"],
-        answer: |_| Status::available("by the engine, in a launch of its own (`lab run --profile`)"),
+        answer: |_, _| Status::available("by the engine, in a launch of its own (`lab run --profile`)"),
     },
     Question {
         name: "energy by RAPL",
         what_for: "the energy of processor packages and their memory",
         metrics: ENERGY,
-        answer: energy::rapl,
+        answer: |roots, _| energy::rapl(roots),
     },
     Question {
         name: "energy by hwmon",
         what_for: "the energy of boards and power supplies with a sensor",
         metrics: ENERGY,
-        answer: energy::hwmon,
+        answer: |roots, _| energy::hwmon(roots),
     },
     Question {
         name: "energy by battery",
         what_for: "the energy of a whole machine that runs on its battery",
         metrics: ENERGY,
-        answer: energy::battery,
+        answer: |roots, _| energy::battery(roots),
     },
     Question {
         name: "NVIDIA GPU",
@@ -131,86 +133,88 @@ const QUESTIONS: &[Question] = &[
         name: "AMD GPU",
         what_for: "the energy of engines that compute on an AMD GPU",
         metrics: &[],
-        answer: graphics::amd,
+        answer: |roots, _| graphics::amd(roots),
     },
     Question {
         name: "peak memory reset",
         what_for: "the peak memory of one repetition instead of the whole process",
         metrics: &["memory_peak_mb"],
-        answer: memory::peak_memory_reset,
+        answer: |roots, _| memory::peak_memory_reset(roots),
     },
     Question {
         name: "usable memory",
         what_for: "refusing a model that does not fit, before it is loaded",
         metrics: &[],
-        answer: memory::usable_memory,
+        answer: |roots, _| memory::usable_memory(roots),
     },
     Question {
         name: "swap",
         what_for: "pages swapped, by which repetitions are judged",
         metrics: &[],
-        answer: memory::swap,
+        answer: |roots, _| memory::swap(roots),
     },
     Question {
         name: "affinity",
         what_for: "a core of its own for every engine thread",
         metrics: &[],
-        answer: timing::affinity,
+        answer: |roots, _| timing::affinity(roots),
     },
     Question {
         name: "steal accounting",
         what_for: "the time a hypervisor took, by which repetitions are judged",
         metrics: &[],
-        answer: timing::steal,
+        answer: |roots, _| timing::steal(roots),
     },
     Question {
         name: "pressure (PSI)",
         what_for: "how long tasks waited for a CPU, for memory or a disk, by which repetitions are judged",
         metrics: &[],
-        answer: timing::pressure,
+        answer: |roots, _| timing::pressure(roots),
     },
     Question {
         name: "cpu frequency",
         what_for: "governor and frequency, by which repetitions are judged",
         metrics: &[],
-        answer: timing::frequency,
+        answer: |roots, _| timing::frequency(roots),
     },
     Question {
         name: "throttle counters",
         what_for: "slowdowns for heat, by which repetitions are judged",
         metrics: &[],
-        answer: timing::throttling,
+        answer: |roots, _| timing::throttling(roots),
     },
     Question {
         name: "perf events",
         what_for: "counting instructions and cache misses",
         metrics: &[],
-        answer: timing::perf_events,
+        answer: |roots, _| timing::perf_events(roots),
     },
     Question {
         name: "huge pages",
         what_for: "how the kernel gives large pages, recorded around each repetition",
         metrics: &[],
-        answer: memory::huge_pages,
+        answer: |roots, _| memory::huge_pages(roots),
     },
     Question {
         name: "address-space randomisation",
         what_for: "how far addresses are shuffled, recorded around each repetition",
         metrics: &[],
-        answer: memory::address_space_randomisation,
+        answer: |roots, _| memory::address_space_randomisation(roots),
     },
 ];
 
 /// Returns every capability with its status on this machine, in a fixed order.
 ///
+/// `nvml_library` is NVIDIA's management library, where it is not the one of the system.
+///
 /// Has one side effect, where the roots are this machine's: the peak memory of this process is reset, since nothing
 /// less shows that it can be.
-pub fn examine(roots: &Roots) -> Vec<Capability> {
+pub fn examine(roots: &Roots, nvml_library: Option<&Path>) -> Vec<Capability> {
     let examined = QUESTIONS.iter().map(|question| Capability {
         name: question.name,
         what_for: question.what_for,
         metrics: question.metrics,
-        status: (question.answer)(roots),
+        status: (question.answer)(roots, nvml_library),
     });
     examined.collect()
 }

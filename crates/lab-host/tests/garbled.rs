@@ -59,7 +59,7 @@ fn check_every_probe(roots: &Roots, file: &Path, garbage: &[u8]) {
         check_json::<ProcessCounters>(&counted, &blame);
     }
     assert_ne!(memory::usable_memory(roots), Ok(0), "{blame}");
-    for capability in doctor::examine(roots) {
+    for capability in doctor::examine(roots, None) {
         if let doctor::Status::Unavailable { reason, .. } = &capability.status {
             assert!(!reason.is_empty(), "{} after {blame}", capability.name);
         }

@@ -9,6 +9,7 @@ use lab_core::clock::Clock as _;
 use lab_core::energy::{ActiveEnergy, ActiveWindow, EnergyMeter, EnergyTrace, MeterKind, active_energy};
 use lab_core::plan::EnergySource;
 use lab_host::clock::Monotonic;
+use lab_host::doctor::{Status, examine};
 use lab_host::energy::{Wanted, open};
 use lab_host::{Roots, Unavailable};
 
@@ -150,4 +151,21 @@ fn an_absent_library_is_named_and_a_fixture_never_reads_the_real_one() {
         fixture.reason,
         "energy source `nvml`: NVML tells of this machine alone, and the roots are those below `/f/sys`"
     );
+}
+
+#[test]
+fn the_doctor_asks_the_library_that_a_session_would_ask() {
+    let fake = Fake::new("A100 5 0 0 0\n");
+    let (library, absent) = (fake.library(), PathBuf::from("/nonexistent/libnvidia-ml.so"));
+    for (library, expected) in [(library, "nvml 0 A100 energy through "), (absent, "cannot be loaded: ")] {
+        let session = match open(&Roots::default(), &wanted("cuda:0", Some(&library))) {
+            Ok(meters) => meters[0].about().source.clone(),
+            Err(Unavailable { reason }) => reason.replace("energy source `nvml`: ", ""),
+        };
+        let capabilities = examine(&Roots::default(), Some(&library));
+        let graphics = capabilities.into_iter().find(|capability| capability.name == "NVIDIA GPU").unwrap();
+        let (Status::Available { detail: told } | Status::Unavailable { reason: told, .. }) = graphics.status;
+        assert_eq!(told, session);
+        assert!(told.contains(expected), "{told}");
+    }
 }

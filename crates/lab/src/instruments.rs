@@ -25,6 +25,11 @@ use crate::terminal::say;
 /// Names the library that NVIDIA's meters are read through, in place of the one that the loader finds.
 const NVML_LIBRARY: &str = "LAB_NVML_LIBRARY";
 
+/// Returns the library that NVIDIA's meters are read through, where the environment names one.
+pub(crate) fn nvml_library() -> Option<PathBuf> {
+    std::env::var_os(NVML_LIBRARY).map(PathBuf::from)
+}
+
 /// The instruments of a session.
 pub(crate) struct Instruments {
     /// What the session records of them.
@@ -38,8 +43,7 @@ pub(crate) struct Instruments {
 impl Instruments {
     /// Opens the meters that the plan asks for. A plan that requires energy is refused here, before anything runs.
     pub(crate) fn open(plan: &Plan, device: &str, backend: &Backend, roots: &Roots) -> Result<Self> {
-        let library = std::env::var_os(NVML_LIBRARY).map(PathBuf::from);
-        let opened = open_meters(plan, device, roots, library.as_deref());
+        let opened = open_meters(plan, device, roots, nvml_library().as_deref());
         if let (true, Err(reason)) = (plan.energy.required, &opened) {
             return Err(Failure::run(anyhow!("the plan requires an energy meter: {reason}"))
                 .hint("`lab doctor` says what this host can measure; drop `required` to run without"));

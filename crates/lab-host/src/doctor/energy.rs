@@ -1,5 +1,7 @@
 //! Whether this machine tells its consumption: each row opens the meters that a session would open.
 
+use std::path::Path;
+
 use lab_core::plan::EnergySource;
 
 use super::Status;
@@ -10,8 +12,8 @@ use crate::{Roots, Unavailable};
 
 /// The same counters have two doors; either serves.
 pub(super) fn rapl(roots: &Roots) -> Status {
-    let powercap = sources(roots, EnergySource::Rapl);
-    let answer = powercap.or_else(|reason| sources(roots, EnergySource::RaplPerf).map_err(|_| reason));
+    let powercap = sources(roots, EnergySource::Rapl, None);
+    let answer = powercap.or_else(|reason| sources(roots, EnergySource::RaplPerf, None).map_err(|_| reason));
     // Where there are zones, the reason itself says what would help.
     let has_zones =
         entries(&roots.sys.join("class/powercap"), "intel-rapl:").is_ok_and(|zones| !zones.is_empty());
@@ -22,16 +24,20 @@ pub(super) fn rapl(roots: &Roots) -> Status {
 }
 
 pub(super) fn hwmon(roots: &Roots) -> Status {
-    sources(roots, EnergySource::Hwmon).into()
+    sources(roots, EnergySource::Hwmon, None).into()
 }
 
 pub(super) fn battery(roots: &Roots) -> Status {
-    sources(roots, EnergySource::Battery).into()
+    sources(roots, EnergySource::Battery, None).into()
 }
 
 /// Names the meters of a source, in the words under which sessions record them.
-pub(super) fn sources(roots: &Roots, source: EnergySource) -> Result<String, Unavailable> {
-    let wanted = Wanted { sources: &[source], external: None, device: "cpu", nvml_library: None };
+pub(super) fn sources(
+    roots: &Roots,
+    source: EnergySource,
+    nvml_library: Option<&Path>,
+) -> Result<String, Unavailable> {
+    let wanted = Wanted { sources: &[source], external: None, device: "cpu", nvml_library };
     let meters = open_one(roots, source, &wanted)?;
     let names: Vec<_> = meters.iter().map(|meter| meter.about().source.as_str()).collect();
     Ok(names.join(" + "))

@@ -1,12 +1,18 @@
 //! Whether there are GPUs, and whether they tell their consumption.
 
+use std::path::Path;
+
 use lab_core::plan::EnergySource;
 
 use super::{Status, energy};
 use crate::machine::accelerators;
 use crate::{Roots, Unavailable};
 
-pub(super) fn nvidia(roots: &Roots) -> Status {
+/// A library that is named is asked as a session would ask it, whatever the drivers list.
+pub(super) fn nvidia(roots: &Roots, library: Option<&Path>) -> Status {
+    if library.is_some() {
+        return energy::sources(roots, EnergySource::Nvml, library).into();
+    }
     of_vendor(
         roots,
         "NVIDIA",
@@ -33,6 +39,6 @@ fn of_vendor(roots: &Roots, vendor: &str, source: EnergySource, remedy: &str) ->
     if names.is_empty() {
         return Status::unavailable(format!("no driver lists an {vendor} GPU")).or_remedy(remedy);
     }
-    let energy = energy::sources(roots, source);
+    let energy = energy::sources(roots, source, None);
     energy.map_err(|reason| Unavailable::new(format!("present ({}), but {reason}", names.join(", ")))).into()
 }

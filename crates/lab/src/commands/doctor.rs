@@ -10,6 +10,7 @@ use lab_host::{Reading, Roots, machine, memory};
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::global::Global;
+use crate::instruments::nvml_library;
 use crate::terminal::{Format, print};
 
 /// What `lab doctor` takes.
@@ -23,10 +24,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let roots = global.roots()?;
+    let capabilities = lab_host::doctor::examine(&roots, nvml_library().as_deref());
     let document = DoctorDocument {
         schema: DOCTOR_SCHEMA,
         host: host(&roots),
-        capabilities: lab_host::doctor::examine(&roots).into_iter().map(row).collect(),
+        capabilities: capabilities.into_iter().map(row).collect(),
     };
     match arguments.format {
         Format::Json => print(&doctor::to_text(&document))?,

@@ -124,3 +124,17 @@ fn the_idle_machine_is_recorded_beside_the_session_and_subtracted_from_nothing()
     let watts = document["executions"][0]["metrics"]["watts_avg"].as_f64().unwrap();
     assert!(watts > 18.1 * 0.7, "nothing was subtracted: {watts}");
 }
+
+#[test]
+fn doctor_and_session_ask_the_library_that_the_environment_names() {
+    const LIBRARY: &str = "/nonexistent/libnvidia-ml.so";
+    let lab = Lab::new();
+    lab.plan(Plan::scripted().set("energy.sources", vec!["nvml"]));
+    let run = |words: &[&str]| {
+        let mut command = lab.command(words);
+        command.env("LAB_NVML_LIBRARY", LIBRARY);
+        Ran::of(command).exits(0)
+    };
+    run(&["run", "plan.toml"]).says(LIBRARY);
+    run(&["doctor", "--format", "json"]).prints(LIBRARY);
+}
