@@ -13,11 +13,12 @@
 //! bound: [`measure`] refuses there.
 
 pub mod cache;
+mod others;
 mod readers;
 
 use lab_core::clock::Clock;
 
-use crate::Unavailable;
+use crate::{Roots, Unavailable};
 use readers::{MOST_PASSES, Pass, Readers};
 
 /// STREAM's rule: "each array must be at least 4x the size of the sum of all the last-level caches".
@@ -28,6 +29,9 @@ const LEAST_BYTES: u64 = 256_000_000;
 const AVAILABLE_SHARE: u64 = 4;
 /// Long enough for tens of passes on any machine, so that one of them is undisturbed.
 const DURATION_NS: u64 = 1_000_000_000;
+/// Where others take more of the cores' time, even the best pass may be a disturbed one: the threshold of the rule of
+/// validity `other-load`.
+const GREATEST_OTHERS_SHARE: f64 = 0.05;
 
 /// Who reads, and how much there is to read.
 #[derive(Debug, Clone, Copy)]
@@ -42,13 +46,36 @@ pub struct Setup<'a> {
     pub available_bytes: u64,
 }
 
+/// What memory delivered, and who else used the cores meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// Bytes per second of the best pass.
+    pub bytes_per_second: u64,
+    /// The share of the cores' time that other processes or the hypervisor took, from 0 up; nothing where the machine
+    /// does not tell.
+    pub others_share: Option<f64>,
+}
+
+impl Measured {
+    /// Returns the share of the cores' time that others took, where it is more than 5 %: what memory delivers on a quiet
+    /// machine may then be more.
+    pub fn disturbance(&self) -> Option<f64> {
+        self.others_share.filter(|share| *share > GREATEST_OTHERS_SHARE)
+    }
+}
+
 /// Measures how many bytes a second the threads of `setup` can read from memory together, in about a second.
+/// Who else uses the cores meanwhile is read below the roots of `machine`.
 ///
 /// # Errors
 ///
 /// When memory or threads do not suffice, the cores cannot be used, the clock stands still, or this build of lab is
 /// not optimised.
-pub fn measure(setup: &Setup<'_>, clock: &(dyn Clock + Sync)) -> Result<u64, Unavailable> {
+pub fn measure(
+    setup: &Setup<'_>,
+    machine: &Roots,
+    clock: &(dyn Clock + Sync),
+) -> Result<Measured, Unavailable> {
     // A second of a build that cannot keep up with the memory would pass for the memory's own limit.
     if cfg!(debug_assertions) {
         return Err(Unavailable::new(
@@ -56,7 +83,9 @@ pub fn measure(setup: &Setup<'_>, clock: &(dyn Clock + Sync)) -> Result<u64, Una
         ));
     }
     let total_bytes = bytes_to_read(setup.largest_cache_bytes, setup.available_bytes)?;
-    read_repeatedly(setup, total_bytes, DURATION_NS, clock)
+    let read = || read_repeatedly(setup, total_bytes, DURATION_NS, clock);
+    let (rate, others_share) = others::watched(machine, setup.cores, read);
+    Ok(Measured { bytes_per_second: rate?, others_share })
 }
 
 /// Returns how many bytes a pass reads: enough that the caches cannot serve it.
@@ -180,7 +209,8 @@ mod tests {
     #[test]
     fn a_build_without_optimisation_gives_no_answer() {
         let cores = [first_core()];
-        let answer = measure(&Setup { largest_cache_bytes: 0, ..setup(&cores) }, &Monotonic);
+        let answer =
+            measure(&Setup { largest_cache_bytes: 0, ..setup(&cores) }, &Roots::default(), &Monotonic);
         assert_eq!(answer.is_err(), cfg!(debug_assertions), "{answer:?}");
     }
 

@@ -92,7 +92,14 @@ impl Instruments {
                 largest_cache_bytes: self.last_level_cache_bytes.value().copied().unwrap_or(ASSUMED_CACHE),
                 available_bytes: memory::usable_memory(&Roots::default())?,
             };
-            bandwidth::measure(&setup, &Monotonic)
+            let measured = bandwidth::measure(&setup, &self.roots, &Monotonic)?;
+            if let Some(share) = measured.disturbance() {
+                say(&format!(
+                    "note: others took {:.1} % of the cores' time meanwhile; the next session measures again",
+                    100.0 * share
+                ));
+            }
+            Ok(measured)
         };
         load_or_measure(&cache.join("bandwidth"), &key, Timestamp::now(), measure)
             .map_err(|reason| reason.to_string())

@@ -1,4 +1,5 @@
-//! Remembers for a day what a machine's memory can deliver, so that not every session spends a second on it.
+//! Remembers for a day what a machine's memory can deliver, so that not every session spends a second on it. What
+//! was measured while others used the cores is never remembered.
 //!
 //! One small JSON file for each machine, set of cores and count of threads. The file is a convenience: whatever is
 //! wrong with it or its folder costs a measurement and never an error.
@@ -12,6 +13,7 @@ use lab_core::digest::Digest;
 use lab_core::record::MemoryBandwidth;
 use serde::{Deserialize, Serialize};
 
+use super::Measured;
 use crate::Unavailable;
 
 /// The version of the file; another one is measured anew.
@@ -55,8 +57,8 @@ impl Key {
 
 /// Returns the bandwidth that `folder` remembers for `key`, or measures and remembers it.
 ///
-/// A figure is measured anew when it is older than a day at `now`, comes from the future, or cannot be read. A folder
-/// that cannot be written is left as it is.
+/// A figure is measured anew when it is older than a day at `now`, comes from the future, or cannot be read. One that
+/// others disturbed is returned and not remembered. A folder that cannot be written is left as it is.
 ///
 /// # Errors
 ///
@@ -65,14 +67,19 @@ pub fn load_or_measure(
     folder: &Path,
     key: &Key,
     now: Timestamp,
-    measure: impl FnOnce() -> Result<u64, Unavailable>,
+    measure: impl FnOnce() -> Result<Measured, Unavailable>,
 ) -> Result<MemoryBandwidth, Unavailable> {
     let key = key.normalised();
     let path = folder.join(key.file_name());
     if let Some(remembered) = load(&path, &key, now) {
         return Ok(remembered);
     }
-    let bandwidth = MemoryBandwidth { bytes_per_second: measure()?, threads: key.threads, measured_at: now };
+    let measured = measure()?;
+    let bytes_per_second = measured.bytes_per_second;
+    let bandwidth = MemoryBandwidth { bytes_per_second, threads: key.threads, measured_at: now };
+    if measured.disturbance().is_some() {
+        return Ok(bandwidth);
+    }
     // A folder that cannot be written costs the next session a second, which is no reason to fail this one.
     let _forgotten =
         save(folder, &path, &File { format: FORMAT.to_owned(), key, bandwidth: bandwidth.clone() });

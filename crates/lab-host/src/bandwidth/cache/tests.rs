@@ -20,17 +20,22 @@ fn path_in(folder: &Path) -> PathBuf {
     folder.join(key().normalised().file_name())
 }
 
+/// What a measurement gives on a quiet machine.
+fn quiet(bytes_per_second: u64) -> Result<Measured, Unavailable> {
+    Ok(Measured { bytes_per_second, others_share: Some(0.01) })
+}
+
 /// A folder that remembers 1000 bytes a second at `THEN`.
 fn remembering() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    load_or_measure(folder.path(), &key(), at(THEN), || Ok(1_000)).unwrap();
+    load_or_measure(folder.path(), &key(), at(THEN), || quiet(1_000)).unwrap();
     folder
 }
 
 /// Asks at `now` with a measurement that would give 2000, and expects this answer and date.
 #[track_caller]
 fn check(folder: &Path, key: &Key, now: &str, bytes_per_second: u64, measured_at: &str) {
-    let found = load_or_measure(folder, key, at(now), || Ok(2_000)).unwrap();
+    let found = load_or_measure(folder, key, at(now), || quiet(2_000)).unwrap();
     let expected = MemoryBandwidth { bytes_per_second, threads: key.threads, measured_at: at(measured_at) };
     assert_eq!(found, expected);
 }
@@ -48,7 +53,7 @@ fn an_old_figure_and_one_from_the_future_are_measured_anew_and_replaced() {
     for now in ["2026-11-23T12:00:00.000000001Z", "2027-11-22T12:00:00Z", "2026-11-22T11:59:59Z"] {
         let folder = remembering();
         check(folder.path(), &key(), now, 2_000, now);
-        let again = load_or_measure(folder.path(), &key(), at(now), || Ok(3_000)).unwrap();
+        let again = load_or_measure(folder.path(), &key(), at(now), || quiet(3_000)).unwrap();
         assert_eq!(again.bytes_per_second, 2_000);
     }
 }
@@ -71,7 +76,7 @@ fn a_damaged_file_is_measured_anew() {
     for damaged in damages {
         assert_ne!(damaged, whole);
         fs::write(&path, &damaged).unwrap();
-        let found = load_or_measure(folder.path(), &key(), at(THEN), || Ok(2_000)).unwrap();
+        let found = load_or_measure(folder.path(), &key(), at(THEN), || quiet(2_000)).unwrap();
         assert_eq!(found.bytes_per_second, 2_000, "{damaged}");
     }
     fs::write(&path, [0xff, 0xfe]).unwrap();
@@ -121,6 +126,19 @@ fn a_failed_measurement_is_passed_on_and_not_remembered() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn a_figure_that_others_disturbed_is_given_and_not_remembered() {
+    for (others_share, is_remembered) in
+        [(None, true), (Some(0.0), true), (Some(0.05), true), (Some(0.051), false), (Some(2.0), false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let measure = || Ok(Measured { bytes_per_second: 1_000, others_share });
+        let found = load_or_measure(folder.path(), &key(), at(THEN), measure).unwrap();
+        assert_eq!(found.bytes_per_second, 1_000);
+        assert_eq!(path_in(folder.path()).exists(), is_remembered, "{others_share:?}");
+    }
+}
+
 /// Plays both parts: started without the folder it starts the writers, with it it is one of them.
 #[test]
 fn two_processes_that_write_at_once_leave_a_whole_file_at_every_moment() {
@@ -155,7 +173,7 @@ fn write_many_times(folder: &Path) {
     for round in 1..=300 {
         // Each round is too late for the file of the one before it, so that it writes.
         now = now.checked_add(step).unwrap();
-        let found = load_or_measure(folder, &key(), now, || Ok(round)).unwrap();
+        let found = load_or_measure(folder, &key(), now, || quiet(round)).unwrap();
         assert!(found.bytes_per_second > 0);
     }
 }
