@@ -1,5 +1,6 @@
 //! What a plan says about measuring energy and watching the machine.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -75,6 +76,28 @@ impl EnergySource {
             Self::Battery => "battery",
             Self::External => "external",
         }
+    }
+
+    /// Tells whether two sources may count the same energy on any machine: two doors to the same counters, sensors that
+    /// may see what another source counts, and a battery that feeds all that the other sensors see. What lies outside the
+    /// machine is the plan's own affair.
+    pub const fn overlaps(self, other: Self) -> bool {
+        use EnergySource::{Amdgpu, Battery, Hwmon, Nvml, Rapl, RaplPerf};
+        match (self, other) {
+            (Rapl, RaplPerf) | (RaplPerf, Rapl) | (Hwmon, Battery) | (Battery, Hwmon) => true,
+            (Hwmon | Battery, part) | (part, Hwmon | Battery) => {
+                matches!(part, Rapl | RaplPerf | Nvml | Amdgpu)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns the first two of `sources` that may count the same energy.
+    pub fn overlap(sources: &[Self]) -> Option<(Self, Self)> {
+        let earlier = |at: usize| sources[..at].iter();
+        let mut pairs =
+            sources.iter().enumerate().flat_map(|(at, one)| earlier(at).map(move |other| (*other, *one)));
+        pairs.find(|(one, other)| one.overlaps(*other))
     }
 }
 
@@ -185,7 +208,8 @@ fn check_sources(
         return Ok(vec![if has_external { EnergySource::External } else { EnergySource::Auto }]);
     };
     let span = sources.span();
-    let mut checked = sources.into_inner().iter().map(check_source).collect::<Result<Vec<_>, _>>()?;
+    let names = sources.into_inner();
+    let mut checked = names.iter().map(check_source).collect::<Result<Vec<_>, _>>()?;
     let n_named = checked.len();
     checked.sort_unstable();
     checked.dedup();
@@ -197,8 +221,17 @@ fn check_sources(
             Err(complaint(span, "`auto` and `none` stand alone", None))
         }
         [EnergySource::None] => Ok(Vec::new()),
-        _ => Ok(checked),
+        _ => check_overlap(&names, &checked).map(|()| checked),
     }
+}
+
+/// Whether the processor's and a GPU's counters are one depends on the machine, and is found out there.
+fn check_overlap(names: &[Spanned<String>], sources: &[EnergySource]) -> Result<(), PlanError> {
+    let Some((one, other)) = EnergySource::overlap(sources) else { return Ok(()) };
+    let is_either = |name: &&Spanned<String>| [one.name(), other.name()].contains(&name.get_ref().as_str());
+    let later = names.iter().rfind(is_either).map_or(0..0, Spanned::span);
+    let message = format!("`{}` and `{}` count the same energy", one.name(), other.name());
+    Err(complaint(later, message, Some("name one of them")))
 }
 
 fn check_source(name: &Spanned<String>) -> Result<EnergySource, PlanError> {
@@ -220,30 +253,54 @@ fn check_source(name: &Spanned<String>) -> Result<EnergySource, PlanError> {
 fn check_external(meter: Spanned<raw::ExternalMeter>) -> Result<ExternalMeter, PlanError> {
     let span = meter.span();
     let raw::ExternalMeter { command, url, pointer, unit, kind, interval_ms } = meter.into_inner();
-    let address = match (command, url) {
-        (Some(words), None) if words.first().is_some_and(|word| !word.is_empty()) => {
-            ExternalAddress::Command(words)
+    Ok(ExternalMeter {
+        address: check_address(command, url, span)?,
+        pointer: pointer.map(check_pointer).transpose()?,
+        unit,
+        kind: kind.unwrap_or(MeterKind::Measured),
+        interval: check_interval(interval_ms)?,
+    })
+}
+
+fn check_address(
+    command: Option<Spanned<Vec<String>>>,
+    url: Option<Spanned<String>>,
+    table: Range<usize>,
+) -> Result<ExternalAddress, PlanError> {
+    const EXACTLY_ONE: &str = "an external meter is exactly one of `command` and `url`";
+    let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    match (command, url) {
+        (None, None) => Err(complaint(table, EXACTLY_ONE, None)),
+        (Some(_), Some(url)) => Err(complaint(url.span(), EXACTLY_ONE, Some("drop one of them"))),
+        (Some(words), None) if words.get_ref().first().is_none_or(String::is_empty) => {
+            Err(complaint(words.span(), "`command` names no program", None))
         }
-        (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
-            ExternalAddress::Url(url)
-        }
+        (Some(words), None) => Ok(ExternalAddress::Command(words.into_inner())),
+        (None, Some(url)) if is_web(url.get_ref()) => Ok(ExternalAddress::Url(url.into_inner())),
         (None, Some(url)) => {
-            return Err(complaint(span, format!("`{url}` is no http or https address"), None));
+            Err(complaint(url.span(), format!("`{}` is no http or https address", url.get_ref()), None))
         }
-        _ => {
-            return Err(complaint(span, "an external meter is exactly one of `command` and `url`", None));
+    }
+}
+
+fn check_pointer(pointer: Spanned<String>) -> Result<String, PlanError> {
+    if pointer.get_ref().starts_with('/') {
+        return Ok(pointer.into_inner());
+    }
+    Err(complaint(pointer.span(), "`pointer` is a JSON pointer and starts with `/`", None))
+}
+
+fn check_interval(milliseconds: Option<Spanned<u64>>) -> Result<Duration, PlanError> {
+    match milliseconds {
+        None => Ok(Duration::from_millis(DEFAULT_INTERVAL_MS)),
+        Some(own) if (LEAST_INTERVAL_MS..=GREATEST_INTERVAL_MS).contains(own.get_ref()) => {
+            Ok(Duration::from_millis(own.into_inner()))
         }
-    };
-    if pointer.as_ref().is_some_and(|pointer| !pointer.starts_with('/')) {
-        return Err(complaint(span, "`pointer` is a JSON pointer and starts with `/`", None));
+        Some(own) => {
+            let range = format!("`interval_ms` lies between {LEAST_INTERVAL_MS} and {GREATEST_INTERVAL_MS}");
+            Err(complaint(own.span(), range, None))
+        }
     }
-    let interval_ms = interval_ms.unwrap_or(DEFAULT_INTERVAL_MS);
-    if !(LEAST_INTERVAL_MS..=GREATEST_INTERVAL_MS).contains(&interval_ms) {
-        let range = format!("`interval_ms` lies between {LEAST_INTERVAL_MS} and {GREATEST_INTERVAL_MS}");
-        return Err(complaint(span, range, None));
-    }
-    let kind = kind.unwrap_or(MeterKind::Measured);
-    Ok(ExternalMeter { address, pointer, unit, kind, interval: Duration::from_millis(interval_ms) })
 }
 
 #[cfg(test)]
@@ -251,14 +308,24 @@ mod tests {
     use super::*;
     use crate::plan::Plan;
 
+    const HEAD: &str = "version = 1\nname = \"p\"\n[model]\nname = \"m\"\nsource.path = \"m.gguf\"\n\
+                        [workload]\nprompt.random = 4\ngenerate = 2\n";
+
     /// Parses a plan with these lines at its end and returns what it says of energy, or the complaints.
     fn parse(lines: &str) -> Result<EnergySpec, String> {
-        let head = "version = 1\nname = \"p\"\n[model]\nname = \"m\"\nsource.path = \"m.gguf\"\n\
-                    [workload]\nprompt.random = 4\ngenerate = 2\n";
         let joined = |errors: crate::plan::PlanErrors| {
             errors.0.iter().map(|error| error.message.clone()).collect::<Vec<_>>().join("; ")
         };
-        Plan::parse(&format!("{head}{lines}")).map(|plan| plan.energy).map_err(joined)
+        Plan::parse(&format!("{HEAD}{lines}")).map(|plan| plan.energy).map_err(joined)
+    }
+
+    /// Expects one complaint, and what it points at.
+    #[track_caller]
+    fn check_place(lines: &str, message: &str, place: &str) {
+        let text = format!("{HEAD}{lines}");
+        let errors = Plan::parse(&text).unwrap_err().0;
+        let told = errors.iter().map(|error| (error.message.as_str(), &text[error.span.clone().unwrap()]));
+        assert_eq!(told.collect::<Vec<_>>(), [(message, place)]);
     }
 
     #[test]
@@ -287,6 +354,58 @@ mod tests {
             interval: Duration::from_secs(1),
         };
         assert_eq!(plug.external, Some(expected));
+    }
+
+    #[test]
+    fn a_mistake_about_the_external_meter_points_at_its_key() {
+        for (lines, message, place) in [
+            ("url = \"ftp://x\"", "`ftp://x` is no http or https address", "\"ftp://x\""),
+            ("command = []", "`command` names no program", "[]"),
+            ("command = [\"\", \"x\"]", "`command` names no program", "[\"\", \"x\"]"),
+            (
+                "command = [\"x\"]\nurl = \"http://x\"",
+                "an external meter is exactly one of `command` and `url`",
+                "\"http://x\"",
+            ),
+            (
+                "command = [\"x\"]\npointer = \"power\"",
+                "`pointer` is a JSON pointer and starts with `/`",
+                "\"power\"",
+            ),
+            ("command = [\"x\"]\ninterval_ms = 9", "`interval_ms` lies between 10 and 3600000", "9"),
+            (
+                "command = [\"x\"]\nkind = \"guessed\"",
+                "unknown variant `guessed`, expected `measured` or `estimated`",
+                "\"guessed\"",
+            ),
+        ] {
+            check_place(&format!("[energy.external]\nunit = \"watts\"\n{lines}\n"), message, place);
+        }
+    }
+
+    #[test]
+    fn sources_that_count_the_same_energy_are_refused_at_the_later_one() {
+        for (sources, message, place) in [
+            ("\"rapl\", \"rapl-perf\"", "`rapl` and `rapl-perf` count the same energy", "\"rapl-perf\""),
+            ("\"rapl-perf\", \"nvml\", \"rapl\"", "`rapl` and `rapl-perf` count the same energy", "\"rapl\""),
+            ("\"nvml\", \"hwmon\"", "`hwmon` and `nvml` count the same energy", "\"hwmon\""),
+            ("\"battery\", \"amdgpu\"", "`amdgpu` and `battery` count the same energy", "\"amdgpu\""),
+        ] {
+            check_place(&format!("[energy]\nsources = [{sources}]"), message, place);
+        }
+        let apart = "[energy]\nsources = [\"rapl\", \"nvml\", \"amdgpu\", \"external\"]\n\
+                     [energy.external]\ncommand = [\"x\"]\nunit = \"watts\"";
+        assert_eq!(parse(apart).unwrap().sources.len(), 4);
+    }
+
+    #[test]
+    fn whether_two_sources_overlap_does_not_depend_on_their_order() {
+        for one in EnergySource::ALL {
+            assert!(!one.overlaps(one) && !one.overlaps(EnergySource::External), "{one:?}");
+            for other in EnergySource::ALL {
+                assert_eq!(one.overlaps(other), other.overlaps(one), "{one:?} {other:?}");
+            }
+        }
     }
 
     #[test]

@@ -202,18 +202,21 @@ pub(super) struct Energy {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExternalMeter {
     /// A program that prints one number: path, then arguments.
-    pub(super) command: Option<Vec<String>>,
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) command: Option<Spanned<Vec<String>>>,
     /// An HTTP address that answers with one number.
-    pub(super) url: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(super) url: Option<Spanned<String>>,
     /// Where the number stands in an answer of JSON, as a JSON pointer such as `/meters/0/power`.
-    pub(super) pointer: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub(super) pointer: Option<Spanned<String>>,
     /// What the number is.
     pub(super) unit: EnergyUnit,
     /// Whether the figures are `measured` (the default) or `estimated` by a model; estimates never fill `watts_avg`.
     pub(super) kind: Option<MeterKind>,
     /// Milliseconds between two readings: 1000 when absent.
-    #[schemars(range(min = 10, max = 3_600_000))]
-    pub(super) interval_ms: Option<u64>,
+    #[schemars(with = "Option<u64>", range(min = 10, max = 3_600_000))]
+    pub(super) interval_ms: Option<Spanned<u64>>,
 }
 
 /// How the machine is watched.

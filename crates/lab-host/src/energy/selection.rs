@@ -75,25 +75,15 @@ pub(crate) fn open_one(
     }
 }
 
-/// Two doors to the same counters, sensors that may see what another source counts, and a battery that feeds all that
-/// the other sensors see.
+/// Two sources that count the same energy on any machine. A plan with such is refused when it is read.
 fn check_overlap(named: &[EnergySource]) -> Result<(), Unavailable> {
-    use EnergySource::{Battery, External, Hwmon, Rapl, RaplPerf};
-    let twice = |one: EnergySource, other: EnergySource| {
-        Unavailable::new(format!("`{}` and `{}` count the same energy; name one", one.name(), other.name()))
-    };
-    if named.contains(&Rapl) && named.contains(&RaplPerf) {
-        return Err(twice(Rapl, RaplPerf));
-    }
-    // The bus may show the processor, or the whole machine.
-    if let (true, Some(other)) =
-        (named.contains(&Hwmon), named.iter().find(|source| !matches!(source, Hwmon | Battery | External)))
-    {
-        return Err(twice(*other, Hwmon));
-    }
-    match named.iter().find(|source| !matches!(source, Battery | External)) {
-        Some(other) if named.contains(&Battery) => Err(twice(*other, Battery)),
-        _ => Ok(()),
+    match EnergySource::overlap(named) {
+        None => Ok(()),
+        Some((one, other)) => Err(Unavailable::new(format!(
+            "`{}` and `{}` count the same energy; name one",
+            one.name(),
+            other.name()
+        ))),
     }
 }
 

@@ -153,3 +153,20 @@ fn a_tolerance_for_a_metric_that_does_not_exist_is_refused() {
     lab.plan(Plan::scripted().set("tolerances.watts_avg.percent", -1.0));
     lab.run(&["run", "plan.toml"]).exits(2).says("a number from 0 up");
 }
+
+#[test]
+fn meters_that_cannot_be_summed_up_are_refused_where_they_are_named() {
+    let plan = |sources: Vec<&str>| Plan::scripted().set("energy.sources", sources).text();
+    check(
+        plan(vec!["rapl", "hwmon"]),
+        &["`rapl` and `hwmon` count the same energy", "plan.toml:", "name one"],
+    );
+    check(plan(vec!["external"]), &["the source `external` needs a table `[energy.external]`", "plan.toml:"]);
+}
+
+#[test]
+fn a_mistake_about_the_external_meter_is_shown_with_its_line() {
+    let meter = Plan::scripted().set("energy.external.unit", "watts");
+    let plan = meter.set("energy.external.command", vec!["meter"]).set("energy.external.interval_ms", 5);
+    check(plan.text(), &["`interval_ms` lies between 10 and 3600000", "interval_ms = 5", "^"]);
+}
