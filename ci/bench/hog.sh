@@ -34,7 +34,8 @@ disturbed_by() {
   echo "lab compare ended with $status"
 }
 
-heavy() { for _ in 1 2; do timeout 12 sh -c 'while :; do :; done' & done; wait; }
+# Pinned like the engine: unpinned, both share the core that the engine leaves idle, and disturb nothing.
+heavy() { exec timeout 12 taskset -c 0 sh -c 'while :; do :; done & while :; do :; done'; }
 light() {
   exec timeout 12 taskset -c 0 python3 -c '
 import time
@@ -46,7 +47,7 @@ while True:
 
 "$lab" run plans/smollm2-q8.toml --repeat 6 --format json 2> /dev/null > "$scratch/session.json"
 quiet=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["session"]["id"])' "$scratch/session.json")
-echo "two processes that burn CPU, from second 12 to 24 of the session:"
+echo "two processes that burn CPU on the engine's core, from second 12 to 24 of the session:"
 disturbed_by heavy
 echo
 echo "one that takes an eighth of the engine's core, from second 12 to 24:"
