@@ -65,6 +65,19 @@ quiet MINUTES="60":
     cargo build --release
     ci/bench/quiet.sh target/release/lab {{ MINUTES }}
 
+# Simulates how often verdicts are wrong, and prints the tables of docs/comparison.md.
+simulate:
+    cargo test --release -p lab-compare --test statistics rates -- --nocapture --test-threads 1
+
+# Runs `lab ab` on known changes and counts its verdicts. Resumable: FILE keeps what was run. Needs a quiet machine and hours.
+trials FILE="results/trials.jsonl" *ARGUMENTS="":
+    cargo build --release
+    python3 ci/bench/trials.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
+
+# Builds a commit and its parent, and asks whether it is faster or slower.
+gate BASE="HEAD^" *ARGUMENTS="":
+    ci/gate.sh {{ BASE }} {{ ARGUMENTS }}
+
 # Checks licences, banned crates and sources of dependencies.
 deny:
     cargo deny --locked check licenses bans sources

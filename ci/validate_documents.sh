@@ -17,6 +17,11 @@ check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.
 "$lab" show @latest --format json >"$folder/show.json"
 "$lab" export @latest --format json >"$folder/export.json"
 "$lab" list --format json >"$folder/list.json"
+# A session in which everything is invalid is refused as a baseline (2); then the name is unknown, too.
+"$lab" baseline set main 2>"$folder/talk" || [ $? -eq 2 ]
+"$lab" baseline list --format json >"$folder/baselines.json"
+"$lab" baseline show main --format json >"$folder/baseline.json" 2>"$folder/talk" || [ $? -eq 2 ]
+"$lab" history quickstart --format json >"$folder/history.json"
 "$lab" doctor --format json >"$folder/doctor.json"
 "$lab" plan check plans/quickstart.toml --format json >"$folder/plan-check.json"
 # Two sessions on a busy machine may well part by more than the tolerance, or not be judged: any answer will do, a failure
@@ -28,7 +33,10 @@ check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.
 
 check-jsonschema --schemafile schemas/session.v1.json "$folder"/{run,show,export}.json
 check-jsonschema --schemafile schemas/list.v1.json "$folder/list.json"
+check-jsonschema --schemafile schemas/baselines.v1.json "$folder/baselines.json"
+[ ! -s "$folder/baseline.json" ] || check-jsonschema --schemafile schemas/baseline.v1.json "$folder/baseline.json"
+check-jsonschema --schemafile schemas/history.v1.json "$folder/history.json"
 check-jsonschema --schemafile schemas/doctor.v1.json "$folder/doctor.json"
 check-jsonschema --schemafile schemas/plan-check.v1.json "$folder/plan-check.json"
-check-jsonschema --schemafile schemas/report.v1.json "$folder/report.json"
+check-jsonschema --schemafile schemas/report.v2.json "$folder/report.json"
 check-jsonschema --schemafile schemas/overhead.v1.json "$folder/overhead.json"

@@ -1,35 +1,98 @@
 //! The conclusion in one plain sentence.
 
 use lab_core::fingerprint::PartKind;
-use lab_core::metric::short_name;
+use lab_core::metric::{Reading, short_name};
 use lab_core::record::ContractCoverage;
-use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Side, Suspicion};
+use lab_core::report::{
+    ChangeInterval, Conclusion, Judgement, MetricComparison, Paired, Refusal, Report, Scale, Side,
+    SlowLaunches, Suspicion,
+};
 use lab_core::tolerance::change_in_words;
 
 /// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
-pub(crate) fn sentence(
-    conclusion: Conclusion,
-    refusals: &[Refusal],
-    metrics: &[MetricComparison],
-    contract: &ContractCoverage,
-    suspicions: &[Suspicion],
-    sides: [&Side; 2],
-) -> String {
+pub(crate) fn sentence(report: &Report, suspicions: &[Suspicion]) -> String {
+    let Report { conclusion, metrics, contract, .. } = report;
     let mut clauses = match conclusion {
-        Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, Verdict::Within))],
-        Conclusion::NotReproduced => vec![format!("not reproduced: {}", changes(metrics, Verdict::Beyond))],
-        Conclusion::Inconclusive => {
-            vec![inconclusive(suspicions), format!("otherwise {}", all_changes(metrics))]
-        }
-        Conclusion::Refused => vec![format!("refused: {}", reasons(refusals))],
+        Conclusion::Equivalent => vec![format!("equivalent: {}", changes(metrics, is_within))],
+        Conclusion::Improved => vec![format!("improved: {}", changes(metrics, is_judged))],
+        Conclusion::Regressed => vec![format!("regressed: {}", changes(metrics, is_beyond))],
+        Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, is_within))],
+        Conclusion::NotReproduced => vec![format!("not reproduced: {}", changes(metrics, is_beyond))],
+        Conclusion::Inconclusive => inconclusive(report, suspicions),
+        Conclusion::Refused => vec![format!("refused: {}", reasons(&report.refusals))],
     };
-    if conclusion != Conclusion::Refused && !contract.complete {
-        clauses.push(format!("contract incomplete: {}", lacks(metrics, contract)));
-    }
-    if conclusion != Conclusion::Refused {
-        clauses.extend(disturbed(sides));
+    if *conclusion != Conclusion::Refused {
+        if !contract.complete {
+            clauses.push(format!("contract incomplete: {}", lacks(metrics, contract)));
+        }
+        clauses.extend(disturbed([&report.baseline, &report.candidate]));
+        clauses.extend(report.slow_launches.filter(|own| own.candidate > own.baseline).map(slower));
     }
     clauses.join("; ")
+}
+
+/// Says what would decide, where the data are too few.
+pub(crate) fn advice(report: &Report) -> Option<String> {
+    let is_open = |own: &&MetricComparison| matches!(own.judgement, Judgement::Inconclusive { .. });
+    let open: Vec<&MetricComparison> = report.metrics.iter().filter(is_open).collect();
+    if report.conclusion != Conclusion::Inconclusive || open.is_empty() {
+        return None;
+    }
+    let plan = &report.candidate.plan;
+    let needed = open.iter().map(|own| own.interval.value().and_then(|interval| interval.needed));
+    let needed: Option<u32> = needed.collect::<Option<Vec<u32>>>()?.into_iter().max();
+    Some(match (needed, &report.paired) {
+        (Some(n), Some(_)) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {}`", n + n % 2),
+        (Some(n), None) => format!(
+            "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); \
+             `lab ab PLAN` takes fewer, for it measures both sides at once"
+        ),
+        (None, _) => return None,
+    })
+}
+
+fn slower(own: SlowLaunches) -> String {
+    let SlowLaunches { baseline, of_baseline, candidate, of_candidate, chance } = own;
+    format!(
+        "{candidate} of {of_candidate} launches of the candidate were slow throughout, against {baseline} of \
+         {of_baseline} of the baseline (by chance: p = {chance:.2})"
+    )
+}
+
+/// Says what keeps from a verdict, and what the data would say without it.
+fn inconclusive(report: &Report, suspicions: &[Suspicion]) -> Vec<String> {
+    let metrics = &report.metrics;
+    if !suspicions.is_empty() {
+        return vec![disturbing(suspicions), format!("otherwise {}", changes(metrics, is_judged))];
+    }
+    if let Some(Paired { contradicted: true, uninterrupted: Some(change), .. }) = &report.paired {
+        let apart = change_in_words(*change, None);
+        return vec![
+            format!("inconclusive: uninterrupted repetitions contradict the pairs (they changed by {apart})"),
+            format!("otherwise {}", changes(metrics, is_judged)),
+        ];
+    }
+    let mut clauses = vec![format!("inconclusive: {}", changes(metrics, is_open))];
+    let others = changes(metrics, is_judged);
+    clauses.extend((!others.is_empty()).then_some(others));
+    clauses
+}
+
+fn is_within(judgement: &Judgement) -> bool {
+    matches!(judgement, Judgement::Within | Judgement::Equivalent)
+}
+
+fn is_beyond(judgement: &Judgement) -> bool {
+    use Judgement::{BeyondBetter, BeyondWorse, Improved, Regressed};
+    matches!(judgement, BeyondBetter | BeyondWorse | Improved | Regressed)
+}
+
+fn is_judged(judgement: &Judgement) -> bool {
+    is_within(judgement) || is_beyond(judgement)
+}
+
+fn is_open(judgement: &Judgement) -> bool {
+    matches!(judgement, Judgement::Inconclusive { .. })
 }
 
 /// Says how many repetitions were disturbed. What is invalid entered nothing.
@@ -43,49 +106,57 @@ fn disturbed(sides: [&Side; 2]) -> Vec<String> {
     suspects.into_iter().chain(invalids).collect()
 }
 
-/// Says what keeps from a verdict: `inconclusive: disturbed by steal, swap`.
-fn inconclusive(suspicions: &[Suspicion]) -> String {
+/// Says what disturbed: `inconclusive: the runs may have been disturbed (steal, swap)`.
+fn disturbing(suspicions: &[Suspicion]) -> String {
     let rules: Vec<&str> = suspicions.iter().map(|own| own.rule.as_str()).collect();
     format!("inconclusive: the runs may have been disturbed ({})", rules.join(", "))
 }
 
-fn all_changes(metrics: &[MetricComparison]) -> String {
-    let changes = [Verdict::Beyond, Verdict::Within].map(|wanted| changes(metrics, wanted));
-    changes.into_iter().filter(|own| !own.is_empty()).collect::<Vec<_>>().join(", ")
+fn changes(metrics: &[MetricComparison], is_meant: fn(&Judgement) -> bool) -> String {
+    let meant = metrics.iter().filter(|metric| is_meant(&metric.judgement));
+    meant.map(change).collect::<Vec<_>>().join(", ")
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Within,
-    Beyond,
-}
-
-fn changes(metrics: &[MetricComparison], wanted: Verdict) -> String {
-    let verdict = |metric: &&MetricComparison| match metric.judgement {
-        Judgement::Within => wanted == Verdict::Within,
-        Judgement::BeyondBetter | Judgement::BeyondWorse => wanted == Verdict::Beyond,
-        _ => false,
-    };
-    let changes: Vec<String> = metrics.iter().filter(verdict).map(change).collect();
-    changes.join(", ")
-}
-
-/// Words one judged metric: `tokens_per_sec changed by -4.2 % for the worse (tolerance 3 %)`.
-fn change(comparison: &MetricComparison) -> String {
-    let amount = match (comparison.relative_change, comparison.baseline, comparison.candidate) {
-        (Some(change), _, _) => format!("by {}", change_in_words(change, comparison.tolerance)),
-        (None, Some(ours), Some(theirs)) => format!("from {} to {}", ours.mean, theirs.mean),
-        (None, _, _) => "without a figure".to_owned(),
-    };
+/// Words one judged metric: `tokens_per_sec changed by -4.2 % for the worse (tolerance 3 %)`, with the interval where
+/// that decides.
+pub(crate) fn change(comparison: &MetricComparison) -> String {
     let direction = match comparison.judgement {
-        Judgement::BeyondBetter => " for the better",
-        Judgement::BeyondWorse => " for the worse",
+        Judgement::BeyondBetter | Judgement::Improved => " for the better",
+        Judgement::BeyondWorse | Judgement::Regressed => " for the worse",
         _ => "",
     };
     let tolerance = comparison.tolerance.map(|own| own.in_unit(&comparison.unit)).unwrap_or_default();
     let unofficial = if comparison.unofficial_tolerance { "unofficial " } else { "" };
     let name = short_name(&comparison.metric);
-    format!("{name} changed {amount}{direction} ({unofficial}tolerance {tolerance})")
+    let (amount, interval) = amount(comparison);
+    format!("{name} changed {amount}{direction} ({interval}{unofficial}tolerance {tolerance})")
+}
+
+/// Words a change and its interval: that of the rule that decided, the other way round the contract's would be quoted
+/// with the figures of another.
+fn amount(comparison: &MetricComparison) -> (String, String) {
+    let by_interval =
+        !matches!(comparison.judgement, Judgement::Within | Judgement::BeyondBetter | Judgement::BeyondWorse);
+    if let (true, Reading::Value(interval)) = (by_interval, &comparison.interval) {
+        let ChangeInterval { scale, estimate, low, high, confidence, .. } = interval;
+        let in_words = |own: f64| match scale {
+            Scale::Relative => change_in_words(own, comparison.tolerance),
+            Scale::Absolute => format!("{own:+.3} {}", comparison.unit),
+        };
+        let percent = confidence * 100.0;
+        let ends = format!("{percent:.0} % interval {} to {}, ", in_words(*low), in_words(*high));
+        return (format!("by {}", in_words(*estimate)), ends);
+    }
+    let amount = match (comparison.relative_change, comparison.baseline, comparison.candidate) {
+        (Some(change), _, _) => format!("by {}", change_in_words(change, comparison.tolerance)),
+        (None, Some(ours), Some(theirs)) => format!("from {} to {}", ours.mean, theirs.mean),
+        (None, _, _) => "without a figure".to_owned(),
+    };
+    let why = match (&comparison.judgement, &comparison.interval) {
+        (Judgement::Inconclusive { .. }, Reading::Unavailable(reason)) => format!("no interval: {reason}; "),
+        _ => String::new(),
+    };
+    (amount, why)
 }
 
 fn lacks(metrics: &[MetricComparison], contract: &ContractCoverage) -> String {

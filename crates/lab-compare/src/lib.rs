@@ -3,99 +3,210 @@
 //! Everything is a pure function of the two recordings, so the same recordings give the same report, byte for byte, on
 //! any machine (invariant I8). The order of precedence is fixed: sessions that may not be compared are refused before
 //! any figure is looked at; a metric beyond its tolerance decides next; a gated metric that one side lacks refuses last.
+//! How intervals are made and what they are worth is in `docs/comparison.md`.
 //!
 //! Nothing here does I/O, prints, or knows an exit status.
 
+mod change;
+pub mod change_point;
+pub mod gate;
 mod headline;
+pub mod history;
+pub mod launches;
+pub mod location;
+pub mod need;
+pub mod noise;
+pub mod number_line;
 pub mod paired;
+pub mod pairs;
+mod percentile;
+pub mod rates;
 mod refusal;
 mod row;
 mod rule;
+pub mod slow;
+pub mod stopping;
 mod summarize;
 mod suspicion;
 
 pub use summarize::{summarize, summarize_session};
 
+use std::collections::BTreeMap;
+
 use lab_core::energy::MeterKind;
+use lab_core::fingerprint::PartKind;
 use lab_core::metric::{METRICS, primary_first};
-use lab_core::record::{ContractCoverage, Session};
+use lab_core::plan::GateSpec;
+use lab_core::record::{Completed, ContractCoverage, Session};
 use lab_core::report::{
-    Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side, Suspicion,
+    Conclusion, Drift, Judgement, MetricComparison, Paired, REPORT_SCHEMA, Refusal, Report, Rule, Side,
+    SlowLaunches,
 };
 use lab_core::validity::Validity;
 
+use crate::change::Terms;
+use crate::pairs::Pairs;
 use crate::row::Row;
+use crate::stopping::{CONFIDENCE, Noise};
 
-/// What a comparison lets pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How two sessions are compared.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
+    /// The rule that decides.
+    pub rule: Rule,
+    /// The part of the fingerprint that is declared to differ; none asks whether the baseline is reproduced.
+    pub vary: Option<PartKind>,
     /// Rules of validity whose suspicion does not keep from a verdict.
     pub admitted: Vec<String>,
+    /// What sessions of this machine and engine differ by, by full metric id; unknown where there is no entry.
+    pub drifts: BTreeMap<String, Drift>,
+    /// What calibration knows of the pairs of an experiment.
+    pub noise: Noise,
+    /// What a plan demands: which metrics are judged, and what different output comes to.
+    pub gate: GateSpec,
 }
 
-/// Judges a candidate session against a baseline by the contract's point rule: does it reproduce?
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            rule: Rule::Interval,
+            vary: None,
+            admitted: Vec::new(),
+            drifts: BTreeMap::new(),
+            noise: Noise::default(),
+            gate: GateSpec::default(),
+        }
+    }
+}
+
+/// Judges a candidate session against a baseline.
 ///
 /// Refused sessions get their reasons and no metric rows. A report in which a mandatory metric was not judged says so in
 /// its headline and in `contract`; it is never a plain pass. Suspect repetitions keep from a verdict unless the policy
 /// admits every rule that made them so; invalid ones are not looked at.
 pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Report {
-    let rule = Rule::Contract;
-    let mut refusals = refusal::of_sessions(baseline, candidate);
+    let (mut refusals, varied) = refusal::of_sessions(baseline, candidate, policy);
     let (suspicions, of_energy) = suspicion::of_sessions(baseline, candidate, policy);
-    let rows =
-        if refusals.is_empty() { judge_all(rule, baseline, candidate, &of_energy) } else { Vec::new() };
+    let pairs =
+        pairs::are_sides(baseline, candidate).then(|| Pairs::of(baseline, candidate, &policy.admitted));
+    let gated = policy.gate.metrics.as_deref();
+    let terms = Terms {
+        confidence: confidence(baseline, candidate),
+        n_judged: METRICS.iter().filter(|metric| row::is_judged(metric, baseline, candidate, gated)).count(),
+        drifts: &policy.drifts,
+        pairs: pairs.as_ref(),
+        noise: policy.noise,
+        gated,
+    };
     let is_refused_whole = !refusals.is_empty();
+    let judged = |metric| row::judge(policy.rule, metric, baseline, candidate, &of_energy, &terms);
+    let rows: Vec<Row> = if is_refused_whole { Vec::new() } else { primary_first().map(judged).collect() };
     refusals.extend(rows.iter().filter_map(|row| row.refusal.clone()));
     let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
+    let paired = pairs.as_ref().filter(|_| !is_refused_whole).and_then(|own| paired_of(own, baseline));
     let conclusion = match conclude(&metrics, &mut refusals) {
         _ if is_refused_whole => Conclusion::Refused,
         _ if !suspicions.is_empty() => Conclusion::Inconclusive,
+        _ if paired.as_ref().is_some_and(|own| own.contradicted) => Conclusion::Inconclusive,
         conclusion => conclusion,
     };
-    let contract = shared_coverage(baseline, candidate);
-    let (baseline_side, candidate_side) = (side(baseline), side(candidate));
-    Report {
+    let report = Report {
         schema: REPORT_SCHEMA.to_owned(),
-        title: "contract comparison".to_owned(),
-        rule,
+        title: title(policy.vary).to_owned(),
+        vary: policy.vary,
+        varied,
+        rule: policy.rule,
         conclusion,
-        headline: headline::sentence(
-            conclusion,
-            &refusals,
-            &metrics,
-            &contract,
-            &suspicions,
-            [&baseline_side, &candidate_side],
-        ),
+        headline: String::new(),
+        advice: None,
+        paired,
+        slow_launches: slow_launches(pairs.as_ref(), baseline, candidate),
         admitted: policy.admitted.clone(),
-        suspicions: [suspicions, of_energy].concat(),
-        baseline: baseline_side,
-        candidate: candidate_side,
-        contract,
+        suspicions: [suspicions.clone(), of_energy].concat(),
+        baseline: side(baseline),
+        candidate: side(candidate),
+        contract: shared_coverage(baseline, candidate),
         refusals,
         metrics,
         context_differences: refusal::context_differences(baseline, candidate),
+    };
+    let (headline, advice) = (headline::sentence(&report, &suspicions), headline::advice(&report));
+    Report { headline, advice, ..report }
+}
+
+const fn title(vary: Option<PartKind>) -> &'static str {
+    match vary {
+        None => "contract comparison",
+        Some(_) => "change experiment",
     }
 }
 
-fn judge_all(rule: Rule, baseline: &Session, candidate: &Session, of_energy: &[Suspicion]) -> Vec<Row> {
-    primary_first().map(|metric| row::judge(rule, metric, baseline, candidate, of_energy)).collect()
+/// Returns how sure an interval must be. A session that stopped by looking at its data pays for it ever after.
+fn confidence(baseline: &Session, candidate: &Session) -> f64 {
+    let experiments = [baseline, candidate].map(|session| session.header.experiment.as_ref());
+    let looks = experiments.into_iter().flatten().map(|own| own.stopping.look_confidence);
+    looks.fold(CONFIDENCE, f64::max)
+}
+
+fn paired_of(pairs: &Pairs, baseline: &Session) -> Option<Paired> {
+    let experiment = baseline.header.experiment.as_ref()?;
+    let log_ratios = pairs.log_ratios();
+    let counted = || pairs.pairs.iter().filter(|pair| pair.log_ratio.is_some());
+    Some(Paired {
+        experiment: experiment.id.to_string(),
+        mode: experiment.mode,
+        pairs: log_ratios.len(),
+        pairs_left_out: pairs.pairs.len() - log_ratios.len(),
+        turns: counted().map(|pair| pair.n_turns).sum(),
+        turns_left_out: counted().map(|pair| pair.n_left_out).sum(),
+        changes: log_ratios.iter().map(|own| own.exp_m1()).collect(),
+        stopping: experiment.stopping.clone(),
+        uninterrupted: pairs.uninterrupted().map(f64::exp_m1),
+        contradicted: pairs.is_contradicted(),
+    })
+}
+
+/// Looks at whole executions, launch by launch.
+fn slow_launches(pairs: Option<&Pairs>, baseline: &Session, candidate: &Session) -> Option<SlowLaunches> {
+    let times = match pairs {
+        Some(pairs) => [0, 1].map(|side| pairs.pairs.iter().map(|pair| pair.total_ns[side]).collect()),
+        None => [baseline, candidate].map(execution_times),
+    };
+    let [ours, theirs]: [Vec<f64>; 2] = times;
+    slow::slow_launches(&ours, &theirs)
+}
+
+/// Returns the mean time of an execution in each launch, in milliseconds.
+fn execution_times(session: &Session) -> Vec<f64> {
+    let total = METRICS.iter().find(|metric| metric.name == "latency_total_ms");
+    let metric = total.expect("the contract has a total latency");
+    launches::launch_means(session, metric).iter().map(|own| own.mean).collect()
 }
 
 /// Folds the rows of sessions that may be compared. Adds a refusal when nothing at all was judged: a comparison without
 /// a judged metric is no pass.
 fn conclude(metrics: &[MetricComparison], refusals: &mut Vec<Refusal>) -> Conclusion {
     let any = |matches: fn(&Judgement) -> bool| metrics.iter().any(|metric| matches(&metric.judgement));
+    if any(|judgement| matches!(judgement, Judgement::Regressed)) {
+        return Conclusion::Regressed;
+    }
     if any(|judgement| matches!(judgement, Judgement::BeyondBetter | Judgement::BeyondWorse)) {
         return Conclusion::NotReproduced;
     }
     if any(|judgement| matches!(judgement, Judgement::Inconclusive { .. })) && refusals.is_empty() {
         return Conclusion::Inconclusive;
     }
-    if !any(|judgement| matches!(judgement, Judgement::Within)) && refusals.is_empty() {
+    let is_judged =
+        |own: &Judgement| matches!(own, Judgement::Within | Judgement::Equivalent | Judgement::Improved);
+    if !metrics.iter().any(|metric| is_judged(&metric.judgement)) && refusals.is_empty() {
         refusals.push(Refusal::NothingJudged);
     }
-    if refusals.is_empty() { Conclusion::Reproduced } else { Conclusion::Refused }
+    match refusals.is_empty() {
+        false => Conclusion::Refused,
+        true if any(|judgement| matches!(judgement, Judgement::Improved)) => Conclusion::Improved,
+        true if any(|judgement| matches!(judgement, Judgement::Equivalent)) => Conclusion::Equivalent,
+        true => Conclusion::Reproduced,
+    }
 }
 
 /// A mandatory metric that either side lacks is missing from the comparison.
@@ -113,7 +224,7 @@ fn side(session: &Session) -> Side {
         model: header.model_name.clone(),
         started_at: header.started_at.to_string(),
         status: session.status().to_string(),
-        completed: session.completed().count(),
+        completed: counted(session).count(),
         asked: header.repeat,
         suspect: count(session, |validity| matches!(validity, Validity::Suspect(_))),
         invalid: count(session, |validity| matches!(validity, Validity::Invalid(_))),
@@ -122,8 +233,15 @@ fn side(session: &Session) -> Side {
     }
 }
 
+/// Returns the completed measured repetitions of a side; of one in lock-step, those generated in turn.
+fn counted(session: &Session) -> impl Iterator<Item = &Completed> {
+    let is_lock_step = session.is_lock_step();
+    let completed = session.completed().map(|(_, completed)| completed);
+    completed.filter(move |completed| completed.turns.is_some() == is_lock_step)
+}
+
 fn count(session: &Session, is_meant: fn(&Validity) -> bool) -> usize {
-    session.completed().filter(|(_, completed)| is_meant(&completed.validity)).count()
+    counted(session).filter(|completed| is_meant(&completed.validity)).count()
 }
 
 #[cfg(test)]

@@ -1,23 +1,39 @@
 //! Why two sessions may not be compared at all, and what differs between them without refusing.
 
 use lab_core::fingerprint::{Difference, PartKind};
+use lab_core::plan::DifferentOutputGate;
 use lab_core::record::Session;
 use lab_core::report::Refusal;
 use lab_core::workload::Sampling;
 
-/// Returns every reason to refuse two sessions as a whole; empty when they may be compared.
-pub(crate) fn of_sessions(baseline: &Session, candidate: &Session) -> Vec<Refusal> {
+use crate::Policy;
+
+/// Returns every reason to refuse two sessions as a whole, and the differences in the part that is declared to differ; no
+/// reasons when they may be compared. What neither side knows is refused even there.
+pub(crate) fn of_sessions(
+    baseline: &Session,
+    candidate: &Session,
+    policy: &Policy,
+) -> (Vec<Refusal>, Vec<Difference>) {
     let differences = baseline.header.fingerprint.differences(&candidate.header.fingerprint);
-    let must_agree = [PartKind::Model, PartKind::Plan, PartKind::Engine];
-    let may_differ = differences.iter().any(|difference| must_agree.contains(&difference.part));
+    let same_work = [PartKind::Model, PartKind::Plan];
+    let is_same_work = !differences.iter().any(|difference| same_work.contains(&difference.part));
+    // Another engine, or the same on other instructions, may round otherwise. The same engine has no such excuse.
+    let is_other = !differences.is_empty();
+    let output_margin = if is_other { policy.gate.output_margin } else { 0.0 };
+    let is_declared = |own: &Difference| policy.vary == Some(own.part) && !own.is_unknown();
+    let (varied, differences): (Vec<Difference>, Vec<Difference>) =
+        differences.into_iter().partition(is_declared);
     let mut refusals: Vec<Refusal> = differences.into_iter().map(Refusal::Fingerprint).collect();
     let sides = [baseline, candidate];
     refusals.extend(sides.into_iter().filter(|side| side.usable().next().is_none()).map(nothing_completed));
     refusals.extend(sides.into_iter().filter_map(unstable_output));
-    if !may_differ {
-        refusals.extend(different_output(baseline, candidate));
+    // The same engine must say the same whatever a gate admits.
+    let is_admitted = is_other && policy.gate.different_output == DifferentOutputGate::Admit;
+    if is_same_work && !is_admitted {
+        refusals.extend(different_output(baseline, candidate, output_margin));
     }
-    refusals
+    (refusals, varied)
 }
 
 fn nothing_completed(session: &Session) -> Refusal {
@@ -45,16 +61,23 @@ fn unstable_output(session: &Session) -> Option<Refusal> {
     })
 }
 
-/// The same engine on the same model and plan must say the same. The first repetition speaks for each session.
-fn different_output(baseline: &Session, candidate: &Session) -> Option<Refusal> {
+/// Engines that do the same work on the same model must say the same, or part where two tokens were nearly equally likely:
+/// at a margin of the baseline's logits below `output_margin`. What follows the first difference follows from it. The
+/// first repetition speaks for each session.
+fn different_output(baseline: &Session, candidate: &Session, output_margin: f64) -> Option<Refusal> {
     if !is_greedy(baseline) || !is_greedy(candidate) {
         return None;
     }
     let (_, ours) = baseline.completed().next()?;
     let (_, theirs) = candidate.completed().next()?;
     let token = first_difference(&ours.token_ids, &theirs.token_ids)?;
+    let margin = ours.margins.as_ref().and_then(|margins| margins.get(token)).copied();
+    if margin.is_some_and(|margin| f64::from(margin) < output_margin) {
+        return None;
+    }
     Some(Refusal::DifferentOutput {
         token,
+        margin,
         baseline: ours.token_ids.get(token).copied(),
         candidate: theirs.token_ids.get(token).copied(),
     })

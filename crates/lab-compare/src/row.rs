@@ -2,10 +2,11 @@
 
 use lab_core::metric::Metric;
 use lab_core::record::Session;
-use lab_core::report::{Judgement, MetricComparison, Refusal, Rule, Suspicion};
+use lab_core::report::{Judgement, MetricComparison, PointRule, Refusal, Rule, Suspicion};
 use lab_core::summary::Summary;
 use lab_core::tolerance::Tolerance;
 
+use crate::change::{self, Terms};
 use crate::rule;
 use crate::summarize::figures;
 
@@ -23,14 +24,13 @@ pub(crate) fn judge(
     baseline: &Session,
     candidate: &Session,
     of_energy: &[Suspicion],
+    terms: &Terms<'_>,
 ) -> Row {
     let ours = figures(baseline, metric);
     let theirs = figures(candidate, metric);
-    let tolerance = governing_tolerance(
-        metric.tolerance,
-        baseline.header.tolerance(metric),
-        candidate.header.tolerance(metric),
-    );
+    let tolerance = tolerance_of(metric, baseline, candidate, terms.gated);
+    let interval = change::interval(metric, baseline, candidate, tolerance, terms);
+    let point_rule = point_rule(metric, tolerance, &ours, &theirs);
     let sources = different_sources(metric, baseline, candidate);
     let refusal = tolerance.and_then(|_| match (&ours, &theirs) {
         (Ok(_), Err(reason)) => Some(one_sided(metric, candidate, reason)),
@@ -44,7 +44,12 @@ pub(crate) fn judge(
             let rules: Vec<&str> = of_energy.iter().map(|own| own.rule.as_str()).collect();
             Judgement::Inconclusive { reason: format!("suspect by {}", rules.join(", ")) }
         }
-        _ => judgement(rule, metric, tolerance, &ours, &theirs),
+        _ => match (point_rule, tolerance) {
+            (Some(point), Some(tolerance)) => {
+                rule::judge(rule, metric.direction, tolerance, &interval, point)
+            }
+            _ => not_judged(&ours, &theirs),
+        },
     };
     let (baseline, candidate) = (ours.ok(), theirs.ok());
     let comparison = MetricComparison {
@@ -57,22 +62,53 @@ pub(crate) fn judge(
         candidate,
         tolerance,
         unofficial_tolerance: is_unofficial(tolerance, metric.tolerance),
+        interval,
+        point_rule,
         judgement,
     };
     Row { comparison, refusal }
 }
 
-fn judgement(
-    rule: Rule,
+/// Returns the tolerance that governs a metric of two sessions; none for one that is not among the gated ones.
+fn tolerance_of(
+    metric: &Metric,
+    baseline: &Session,
+    candidate: &Session,
+    gated: Option<&[String]>,
+) -> Option<Tolerance> {
+    let id = metric.id();
+    if gated.is_some_and(|gated| !gated.contains(&id)) {
+        return None;
+    }
+    let own = [baseline, candidate].map(|session| session.header.tolerance(metric));
+    governing_tolerance(metric.tolerance, own[0], own[1])
+}
+
+/// Returns whether both sides have figures of a metric with a tolerance: whether it is judged.
+pub(crate) fn is_judged(
+    metric: &Metric,
+    baseline: &Session,
+    candidate: &Session,
+    gated: Option<&[String]>,
+) -> bool {
+    tolerance_of(metric, baseline, candidate, gated).is_some()
+        && [baseline, candidate].iter().all(|session| figures(session, metric).is_ok())
+}
+
+fn point_rule(
     metric: &Metric,
     tolerance: Option<Tolerance>,
     baseline: &Result<Summary, String>,
     candidate: &Result<Summary, String>,
-) -> Judgement {
+) -> Option<PointRule> {
+    let (ours, theirs) = (baseline.as_ref().ok()?, candidate.as_ref().ok()?);
+    Some(rule::point_rule(metric.direction, tolerance?, ours.mean, theirs.mean))
+}
+
+/// Says why a metric is not judged.
+fn not_judged(baseline: &Result<Summary, String>, candidate: &Result<Summary, String>) -> Judgement {
     match (baseline, candidate) {
-        (Ok(ours), Ok(theirs)) => tolerance.map_or(Judgement::Shown, |tolerance| {
-            rule::judge(rule, metric.direction, tolerance, ours, theirs)
-        }),
+        (Ok(_), Ok(_)) => Judgement::Shown,
         (Err(ours), Err(theirs)) if ours == theirs => Judgement::NotJudged { reason: ours.clone() },
         (Err(ours), Err(theirs)) => {
             Judgement::NotJudged { reason: format!("baseline: {ours}; candidate: {theirs}") }

@@ -8,9 +8,13 @@ use lab_core::workload::Sampling;
 
 use super::*;
 
-/// Judges under a policy that admits nothing.
+/// Judges by the contract's rule under a policy that admits nothing.
 fn compare(baseline: &Session, candidate: &Session) -> Report {
-    super::compare(baseline, candidate, &Policy::default())
+    super::compare(baseline, candidate, &contract())
+}
+
+fn contract() -> Policy {
+    Policy { rule: Rule::Contract, ..Policy::default() }
 }
 
 const SPEED: &str = "engine.v0.1/tokens_per_sec";
@@ -161,7 +165,12 @@ fn other_tokens_from_the_same_engine_model_and_plan_are_refused_at_the_first() {
     for (edited, candidate_token) in [(vec![100, 101, 7, 8], Some(7)), (vec![100, 101], None)] {
         let mut candidate = session(2, 100.0, None);
         edit(&mut candidate, 0, |own| own.token_ids = edited.clone());
-        let expected = Refusal::DifferentOutput { token: 2, baseline: Some(102), candidate: candidate_token };
+        let expected = Refusal::DifferentOutput {
+            token: 2,
+            margin: None,
+            baseline: Some(102),
+            candidate: candidate_token,
+        };
         assert_eq!(compare(&baseline, &candidate).refusals, [expected]);
     }
 }
@@ -183,13 +192,13 @@ fn a_repetition_that_contradicts_its_sessions_first_is_refused() {
 }
 
 #[test]
-fn drawn_tokens_may_differ_and_another_engines_tokens_are_not_held_against_it() {
+fn drawn_tokens_may_differ_and_another_engines_only_at_a_near_tie() {
     let baseline = session(1, 100.0, None);
     let mut candidate = session(2, 100.0, None);
     edit(&mut candidate, 0, |own| own.token_ids[0] = 9);
     let mut other_engine = candidate.clone();
     other_engine.header.fingerprint.engine.identity.insert("build".to_owned(), "other".into());
-    assert_eq!(compare(&baseline, &other_engine).refusals.len(), 1, "the build alone");
+    assert_eq!(compare(&baseline, &other_engine).refusals.len(), 2, "the build, and its output");
     let mut drawn = baseline;
     for session in [&mut drawn, &mut candidate] {
         session.header.workload.sampling = Sampling::Temperature { temperature: 1.0, seed: 1 };
@@ -276,7 +285,7 @@ fn a_suspect_repetition_keeps_from_a_verdict_unless_the_policy_admits_its_rule()
          1 of 4 repetitions are suspect"
     );
     let admitting = |rules: &[&str]| {
-        let policy = Policy { admitted: rules.iter().map(|rule| (*rule).to_owned()).collect() };
+        let policy = Policy { admitted: rules.iter().map(|rule| (*rule).to_owned()).collect(), ..contract() };
         super::compare(&baseline, &candidate, &policy)
     };
     assert_eq!(admitting(&["steal"]).conclusion, Conclusion::Inconclusive);
@@ -368,7 +377,7 @@ fn a_suspicion_about_energy_keeps_no_other_metric_from_its_verdict() {
     assert!(matches!(row(&report, POWER).judgement, Judgement::Inconclusive { .. }));
     let slower = compare(&with(1, &[1_000]), &with(2, &[2_000]));
     assert_eq!(slower.conclusion, Conclusion::NotReproduced, "{}", slower.headline);
-    let policy = Policy { admitted: vec!["energy-resolution".to_owned()] };
+    let policy = Policy { admitted: vec!["energy-resolution".to_owned()], ..contract() };
     let admitted = super::compare(&with(1, &[1_000]), &with(2, &[1_000]), &policy);
     assert_eq!(admitted.conclusion, Conclusion::Reproduced, "{}", admitted.headline);
 }
@@ -390,4 +399,112 @@ fn what_is_invalid_is_left_out_and_said_so_but_must_have_said_the_same() {
     edit(&mut invalid, 1, |completed| completed.token_ids[2] += 1);
     let report = compare(&fixtures::session(1, &[1_000, 1_000]), &invalid);
     assert!(matches!(report.refusals[..], [Refusal::UnstableOutput { .. }]), "{:?}", report.refusals);
+}
+
+/// A session of launches with these speeds.
+fn launches(number: u128, speeds: &[f64]) -> Session {
+    let mut session = fixtures::session(number, &vec![10_000; speeds.len()]);
+    fixtures::set_values(&mut session, SPEED, speeds);
+    session
+}
+
+fn by_interval(baseline: &Session, candidate: &Session) -> Report {
+    super::compare(baseline, candidate, &Policy::default())
+}
+
+#[test]
+fn the_interval_rule_places_a_change_on_the_number_line() {
+    let base = launches(1, &[100.0, 101.0, 99.0, 100.5, 99.5]);
+    for (speeds, conclusion) in [
+        ([100.2, 101.1, 99.4, 100.3, 99.6], Conclusion::Equivalent),
+        ([90.0, 91.0, 89.0, 90.5, 89.5], Conclusion::Regressed),
+        ([110.0, 111.0, 109.0, 110.5, 109.5], Conclusion::Improved),
+        ([97.0, 98.0, 96.0, 97.5, 96.5], Conclusion::Inconclusive),
+        ([120.0, 80.0, 100.0, 90.0, 110.0], Conclusion::Inconclusive),
+    ] {
+        let report = by_interval(&base, &launches(2, &speeds));
+        assert_eq!(report.conclusion, conclusion, "{}", report.headline);
+        assert!(row(&report, SPEED).point_rule.is_some(), "the contract's rule stands beside it");
+    }
+}
+
+#[test]
+fn what_cannot_tell_says_how_many_launches_would() {
+    let report = by_interval(&launches(1, &[100.0, 106.0, 94.0]), &launches(2, &[101.0, 95.0, 107.0]));
+    assert_eq!(report.conclusion, Conclusion::Inconclusive);
+    let Reading::Value(interval) = &row(&report, SPEED).interval else { panic!("there is an interval") };
+    let needed = interval.needed.unwrap();
+    assert!(needed > 3, "{needed}");
+    let advice = report.advice.unwrap();
+    assert!(advice.contains(&format!("about {needed} launches a side would decide")), "{advice}");
+}
+
+#[test]
+fn known_drift_widens_the_interval_and_unknown_drift_is_said() {
+    let (base, candidate) =
+        (launches(1, &[100.0, 100.1, 99.9, 100.0]), launches(2, &[100.2, 100.1, 100.0, 100.1]));
+    let plain = by_interval(&base, &candidate);
+    let drift = |report: &Report| row(report, SPEED).interval.value().unwrap().drift;
+    assert_eq!((plain.conclusion, drift(&plain)), (Conclusion::Equivalent, Drift::Unknown));
+    let known = Drift::Known { standard_deviation: 0.02, sessions: 10 };
+    let drifts = BTreeMap::from([(SPEED.to_owned(), known)]);
+    let widened = super::compare(&base, &candidate, &Policy { drifts, ..Policy::default() });
+    assert_eq!(drift(&widened), known);
+    assert_eq!(widened.conclusion, Conclusion::Inconclusive, "{}", widened.headline);
+    assert_eq!(row(&widened, SPEED).interval.value().unwrap().needed, None, "launches do not cure drift");
+}
+
+#[test]
+fn several_gated_metrics_share_the_confidence() {
+    let speeds = [100.0, 102.0, 98.0, 101.0, 99.0];
+    let alone = by_interval(&launches(1, &speeds), &launches(2, &speeds));
+    let powered = |number| {
+        let mut session = launches(number, &speeds);
+        fixtures::set_values(&mut session, POWER, &[20.0, 20.1, 19.9, 20.0, 20.0]);
+        session
+    };
+    let both = by_interval(&powered(1), &powered(2));
+    let width = |report: &Report| {
+        let interval = *row(report, SPEED).interval.value().unwrap();
+        interval.high - interval.low
+    };
+    assert!(width(&both) > width(&alone) * 1.1, "{} {}", width(&both), width(&alone));
+}
+
+#[test]
+fn a_candidate_with_more_slow_launches_is_told_so() {
+    let gaps = |n_slow: usize| -> Vec<u64> {
+        (0..10).map(|launch| if launch < n_slow { 40_000 } else { 20_000 + launch as u64 }).collect()
+    };
+    let report = by_interval(&fixtures::session(1, &gaps(0)), &fixtures::session(2, &gaps(3)));
+    let slow = report.slow_launches.unwrap();
+    assert_eq!((slow.baseline, slow.candidate, slow.of_candidate), (0, 3, 10));
+    assert!(report.headline.contains("3 of 10 launches of the candidate were slow"), "{}", report.headline);
+}
+
+#[test]
+fn a_declared_part_may_differ_and_its_output_only_at_a_near_tie() {
+    let other_engine = |margin: f32| {
+        let mut session = launches(2, &[100.0, 100.1, 99.9]);
+        session.header.fingerprint.engine.identity.insert("version".to_owned(), "0.2.0".into());
+        edit(&mut session, 0, |completed| completed.token_ids[3] += 1);
+        let mut base = launches(1, &[100.0, 100.1, 99.9]);
+        edit(&mut base, 0, |completed| {
+            completed.margins = Some(vec![9.0, 9.0, 9.0, margin, 9.0, 9.0, 9.0, 9.0]);
+        });
+        (base, session)
+    };
+    let vary = Policy { vary: Some(PartKind::Engine), ..Policy::default() };
+    let (base, near) = other_engine(0.2);
+    let report = super::compare(&base, &near, &vary);
+    assert_eq!((report.conclusion, report.varied.len()), (Conclusion::Equivalent, 1), "{}", report.headline);
+    assert_eq!(report.title, "change experiment");
+    let (base, far) = other_engine(0.6);
+    let report = super::compare(&base, &far, &vary);
+    assert_eq!(report.conclusion, Conclusion::Refused);
+    assert!(report.headline.contains("from token 3 on, at a margin of 0.60 logits"), "{}", report.headline);
+    let admits =
+        GateSpec { different_output: lab_core::plan::DifferentOutputGate::Admit, ..GateSpec::default() };
+    let report = super::compare(&base, &far, &Policy { gate: admits, ..vary });
+    assert_eq!(report.conclusion, Conclusion::Equivalent);
 }

@@ -50,7 +50,7 @@ impl PartKind {
     pub const fn domain(self) -> &'static str {
         match self {
             Self::Model => "lab.fingerprint.model.v1",
-            Self::Plan => "lab.fingerprint.plan.v2",
+            Self::Plan => "lab.fingerprint.plan.v3",
             Self::Backend => "lab.fingerprint.backend.v2",
             Self::Hardware => "lab.fingerprint.hardware.v2",
             Self::Engine => "lab.fingerprint.engine.v1",
@@ -121,6 +121,8 @@ fingerprint_part! {
         identity warmup: u32,
         /// Ticks a second of the sampling thread; 0 is off.
         identity sample_hz: f64,
+        /// How an engine shares the machine while it is measured.
+        identity mode: Mode,
         /// The plan's name.
         context name: String,
         /// Measured repetitions asked for.
@@ -145,7 +147,8 @@ fingerprint_part! {
         identity environment: BTreeMap<String, String>,
         /// Nice level, -20 to 19; unknown refuses.
         identity nice: Option<i64>,
-        /// How far addresses are shuffled: `full`, `without heap`, `off`; unknown refuses.
+        /// How far addresses are shuffled: `full`, `without heap`, `off`, or `drawn for each pair` where lab decides where
+        /// memory begins; unknown refuses.
         identity address_space_randomization: Option<String>,
         /// Where the kernel backs memory with huge pages; unknown refuses.
         identity transparent_hugepages: Option<String>,
@@ -200,6 +203,19 @@ fingerprint_part! {
         /// Arguments given to a foreign program; its build covers them.
         context arguments: Vec<String>,
     }
+}
+
+/// How an engine shares the machine while it is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Mode {
+    /// Nothing else of the experiment runs.
+    Alone,
+    /// Another engine waits in memory, and both generate in turn.
+    LockStep {
+        /// Tokens generated in one turn.
+        tokens: u32,
+    },
 }
 
 /// Which repetitions share an engine process.
@@ -282,6 +298,13 @@ impl Fingerprint {
         Digest::of_canonical("lab.fingerprint.v1", &parts)
     }
 
+    /// Returns the digest of everything but the engine: over the digests of model, plan, backend and hardware. Recordings
+    /// of one family measured the same in the same way, whatever engine they measured.
+    pub fn family(&self) -> Digest {
+        let parts = [PartKind::Model, PartKind::Plan, PartKind::Backend, PartKind::Hardware];
+        Digest::of_canonical("lab.family.v1", &parts.map(|kind| self.part(kind).digest()))
+    }
+
     /// Returns every identity field in which two fingerprints differ, in order of parts and names.
     ///
     /// A field that one side lacks differs, and so does one that is null on both: unknown means refuse (invariant I7).
@@ -349,6 +372,7 @@ mod tests {
             isolation: Isolation::Launch,
             warmup: 1,
             sample_hz: 10.0,
+            mode: Mode::Alone,
             name: "p".to_owned(),
             repeat,
         }

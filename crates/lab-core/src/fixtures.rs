@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::digest::Digest;
 use crate::fingerprint::{
-    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, ModelPart, PlanPart,
+    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, Mode, ModelPart, PlanPart,
 };
 use crate::metric::Reading;
 use crate::observation::Observation;
@@ -38,7 +38,8 @@ pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
     let mut repetitions = Vec::new();
     for (launch, gap_us) in (0..repeat).zip(token_gaps_us) {
         let start = LaunchStart::Ready { load_ns: 250_000_000 };
-        launches.push(Launch { index: launch, start, conditions: serde_json::json!({}), profile: None });
+        let conditions = serde_json::json!({});
+        launches.push(Launch { index: launch, start, conditions, profile: None, layout: None });
         repetitions.push(repetition(2 * launch, launch, RepetitionKind::Warmup, gap_us * 2, n_prompt));
         repetitions.push(repetition(2 * launch + 1, launch, RepetitionKind::Measured, *gap_us, n_prompt));
     }
@@ -90,6 +91,7 @@ fn header(number: u128, repeat: u32) -> SessionHeader {
         repeat,
         tolerances: Vec::new(),
         instruments: None,
+        experiment: None,
     }
 }
 
@@ -112,6 +114,7 @@ fn fingerprint(workload: &Workload, repeat: u32) -> Fingerprint {
         isolation: Isolation::Launch,
         warmup: 1,
         sample_hz: 10.0,
+        mode: Mode::Alone,
         name: "quick".to_owned(),
         repeat,
     };
@@ -188,6 +191,7 @@ fn repetition(
         bytes_per_token: Reading::Value(1_000_000),
         observation: Box::new(Observation::unobserved(Reading::Value(45_600_000))),
         validity: Validity::Valid,
+        turns: None,
     };
     let measurements = match kind {
         RepetitionKind::Warmup => Vec::new(),

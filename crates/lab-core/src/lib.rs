@@ -3,15 +3,19 @@
 //! Architecture invariant I1: nothing here does I/O or reads a clock, so nothing here can fail for a reason
 //! outside its arguments.
 
+pub mod calibration;
 pub mod clock;
 pub mod digest;
 pub mod energy;
 pub mod engine;
+pub mod experiment;
 pub mod fingerprint;
 #[cfg(feature = "fixtures")]
 pub mod fixtures;
+pub mod gate;
 pub mod metric;
 pub mod model;
+pub mod nearest;
 mod number;
 pub mod observation;
 pub mod plan;

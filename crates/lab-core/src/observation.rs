@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::energy::EnergyTrace;
+use crate::experiment::Glance;
 use crate::metric::Reading;
 use crate::number::exact;
 
@@ -19,6 +20,10 @@ pub trait Instruments {
 
     /// The answer is there. Returns what was seen since [`Self::begin`].
     fn end(&mut self) -> Observation;
+
+    /// Returns how the counters stand that tell what else uses the machine: cheap enough to be read between the turns of a
+    /// paired experiment.
+    fn glance(&mut self) -> Glance;
 }
 
 /// What the instruments saw around one repetition.

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::digest::Digest;
 use crate::energy::{EnergyTrace, MeterInfo, MeterKind, source_of};
 use crate::engine::{EngineError, Profile};
-use crate::fingerprint::Fingerprint;
+use crate::experiment::{Experiment, Layout, Turn};
+use crate::fingerprint::{Fingerprint, Mode};
 use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all};
 use crate::number::exact;
 use crate::observation::Observation;
@@ -55,6 +56,9 @@ pub struct SessionHeader {
     /// The instruments it is measured with; none for recordings of versions that had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruments: Option<InstrumentSet>,
+    /// The paired experiment that the session is one side of; none for a session of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
 }
 
 /// The instruments of a session.
@@ -128,6 +132,9 @@ pub struct Launch {
     /// Where the time went, in a launch that was started to learn it. Such a launch has no repetitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<Reading<ProfiledExecution>>,
+    /// Where its memory was told to lie; none where that was left to the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
 }
 
 /// One execution of the workload, after the plan's warm-up, in an engine that took times per operation.
@@ -219,6 +226,9 @@ pub struct Completed {
     pub observation: Box<Observation>,
     /// What disturbed it.
     pub validity: Validity,
+    /// Its turns, if it was generated in turn with another engine. The timeline then holds the time of the turns alone,
+    /// one after the other, without the waiting between them.
+    pub turns: Option<Vec<Turn>>,
 }
 
 impl Completed {
@@ -315,9 +325,33 @@ impl Session {
         })
     }
 
-    /// Returns the completed measured repetitions that are not invalid: those that count.
+    /// Returns the completed measured repetitions that are not invalid: those that count. In a session that was measured
+    /// in lock-step, only those generated in turn count.
     pub fn usable(&self) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
-        self.completed().filter(|(_, completed)| completed.is_usable())
+        let is_lock_step = self.is_lock_step();
+        let counts = move |own: &Completed| own.is_usable() && own.turns.is_some() == is_lock_step;
+        self.completed().filter(move |(_, completed)| counts(completed))
+    }
+
+    /// Returns the repetitions that count in one launch.
+    pub fn usable_in(&self, launch: u32) -> Vec<&Completed> {
+        let of_launch = self.usable().filter(|(recorded, _)| recorded.repetition.launch == launch);
+        of_launch.map(|(_, completed)| completed).collect()
+    }
+
+    /// Returns the uninterrupted repetitions in one launch of a session that was measured in lock-step: those that check
+    /// what lock-step found.
+    pub fn uninterrupted_in(&self, launch: u32) -> Vec<&Completed> {
+        let is_meant = |recorded: &RecordedRepetition, completed: &Completed| {
+            recorded.repetition.launch == launch && completed.is_usable() && completed.turns.is_none()
+        };
+        let all = self.completed().filter(|_| self.is_lock_step());
+        all.filter(|(recorded, own)| is_meant(recorded, own)).map(|(_, own)| own).collect()
+    }
+
+    /// Returns whether the session was measured token by token in turn with another.
+    pub fn is_lock_step(&self) -> bool {
+        self.header.experiment.as_ref().is_some_and(|own| matches!(own.mode, Mode::LockStep { .. }))
     }
 
     /// Returns the measured repetitions, completed or not.

@@ -5,23 +5,29 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::Difference;
-use crate::metric::{Direction, short_name};
+use crate::experiment::StoppingPlan;
+use crate::fingerprint::{Difference, Mode, PartKind};
+use crate::metric::{Direction, Reading, short_name};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
 use crate::tolerance::Tolerance;
 
 /// Schema id of a report.
-pub const REPORT_SCHEMA: &str = "lab.report.v1";
+pub const REPORT_SCHEMA: &str = "lab.report.v2";
 
 /// The outcome of a comparison of two sessions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Always `lab.report.v1`.
+    /// Always `lab.report.v2`.
     #[schemars(extend("const" = REPORT_SCHEMA))]
     pub schema: String,
-    /// What kind of comparison it is; `contract comparison` between equals.
+    /// What kind of comparison it is: `contract comparison` between equals, `change experiment` where one part of the
+    /// fingerprint is declared to differ.
     pub title: String,
+    /// The part of the fingerprint that is declared to differ.
+    pub vary: Option<PartKind>,
+    /// The fields in which the declared part differs.
+    pub varied: Vec<Difference>,
     /// The session compared with.
     pub baseline: Side,
     /// The session under judgement.
@@ -36,6 +42,12 @@ pub struct Report {
     pub suspicions: Vec<Suspicion>,
     /// The conclusion in one sentence.
     pub headline: String,
+    /// What would decide, where the data cannot tell.
+    pub advice: Option<String>,
+    /// The paired experiment that both sides were measured in.
+    pub paired: Option<Paired>,
+    /// Launches that were slow from first to last token, where there are any.
+    pub slow_launches: Option<SlowLaunches>,
     /// How far the two sessions together fulfil the official contract: what either lacks is missing.
     pub contract: ContractCoverage,
     /// Why the sessions may not be compared; empty when they may.
@@ -88,22 +100,102 @@ pub struct Suspicion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
+    /// The confidence interval of the change lies inside the tolerance, beyond it, or over its end.
+    Interval,
     /// The contract's point rule: the change of means lies within the tolerance.
     Contract,
+}
+
+/// What a paired experiment adds to a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Paired {
+    /// The experiment's id.
+    pub experiment: String,
+    /// How the launches of a pair shared the machine.
+    pub mode: Mode,
+    /// Pairs of launches that count.
+    pub pairs: usize,
+    /// Pairs left out, because others used the machine in most of their turns, or in the prefill.
+    pub pairs_left_out: usize,
+    /// Turns of the pairs that count.
+    pub turns: usize,
+    /// Turns among them left out on both sides, because others used the machine in them.
+    pub turns_left_out: usize,
+    /// Relative change of `tokens_per_sec` in each pair, in order, as a share.
+    pub changes: Vec<f64>,
+    /// When it was to stop.
+    pub stopping: StoppingPlan,
+    /// Relative change of `tokens_per_sec` in the uninterrupted repetitions at the end, as a share.
+    pub uninterrupted: Option<f64>,
+    /// Whether the uninterrupted repetitions contradict the pairs.
+    pub contradicted: bool,
+}
+
+/// Launches that were slow from their first token to their last.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowLaunches {
+    /// Slow launches of the baseline.
+    pub baseline: usize,
+    /// Launches of the baseline.
+    pub of_baseline: usize,
+    /// Slow launches of the candidate.
+    pub candidate: usize,
+    /// Launches of the candidate.
+    pub of_candidate: usize,
+    /// How likely the candidate would have at least so many of them by chance (Fisher's exact test).
+    pub chance: f64,
+}
+
+/// How much sessions differ from each other, beyond what their launches vary by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Drift {
+    /// Neither calibration nor history tells: intervals lack it.
+    #[default]
+    Unknown,
+    /// Both sides were measured at once, pair by pair: there is none between them.
+    Paired,
+    /// The standard deviation between sessions, as a share.
+    Known {
+        /// As a share of the value.
+        standard_deviation: f64,
+        /// Sessions that it is known from.
+        sessions: usize,
+    },
 }
 
 /// What follows from all metrics together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Conclusion {
-    /// Every judged metric is within its tolerance.
+    /// By intervals: every judged metric is within its tolerance.
+    Equivalent,
+    /// By intervals: some judged metric is beyond its tolerance on the better side, and all others are within theirs.
+    Improved,
+    /// By intervals: some judged metric is beyond its tolerance on the worse side.
+    Regressed,
+    /// By the contract's rule: every judged metric is within its tolerance.
     Reproduced,
-    /// Some judged metric is beyond its tolerance.
+    /// By the contract's rule: some judged metric is beyond its tolerance.
     NotReproduced,
-    /// Something may have disturbed the data, and the policy does not admit it: no verdict.
+    /// The data cannot tell, or something may have disturbed them and the policy does not admit it: no verdict.
     Inconclusive,
     /// The sessions, or a gated metric of theirs, may not be compared.
     Refused,
+}
+
+impl fmt::Display for Conclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equivalent => "equivalent",
+            Self::Improved => "improved",
+            Self::Regressed => "regressed",
+            Self::Reproduced => "reproduced",
+            Self::NotReproduced => "not reproduced",
+            Self::Inconclusive => "inconclusive",
+            Self::Refused => "refused",
+        })
+    }
 }
 
 /// Why two sessions, or one metric of theirs, may not be compared.
@@ -130,10 +222,12 @@ pub enum Refusal {
         /// This repetition's token id, absent past its end.
         other: Option<u32>,
     },
-    /// The same engine on the same model and plan said something else.
+    /// Engines that did the same work said something else, and not for rounding.
     DifferentOutput {
         /// Position of the first token that differs.
         token: usize,
+        /// The margin between the baseline's two greatest logits there, where it was reported.
+        margin: Option<f32>,
         /// The baseline's token id, absent past its end.
         baseline: Option<u32>,
         /// The candidate's token id, absent past its end.
@@ -175,6 +269,10 @@ impl fmt::Display for Refusal {
                 f,
                 "repetition {repetition} of session {session} generated other tokens than its first, from token {token} on"
             ),
+            Self::DifferentOutput { token, margin: Some(margin), .. } => write!(
+                f,
+                "the sessions generated different tokens from token {token} on, at a margin of {margin:.2} logits"
+            ),
             Self::DifferentOutput { token, .. } => {
                 write!(f, "the sessions generated different tokens from token {token} on")
             }
@@ -212,23 +310,81 @@ pub struct MetricComparison {
     pub tolerance: Option<Tolerance>,
     /// Whether the plan loosened the contract's tolerance.
     pub unofficial_tolerance: bool,
+    /// The change with its confidence interval, from launches; or why there is none.
+    pub interval: Reading<ChangeInterval>,
+    /// What the contract's point rule says, whatever rule decides; absent without a tolerance or without values.
+    pub point_rule: Option<PointRule>,
     /// What the rule says.
     pub judgement: Judgement,
 }
 
-/// What the rule says about one metric.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Judgement {
+/// A change and how sure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeInterval {
+    /// Whether the figures are shares of the baseline (0.03 is 3 %) or in the metric's own unit.
+    pub scale: Scale,
+    /// The change.
+    pub estimate: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// How often such an interval holds the truth, over all metrics judged together and all looks.
+    pub confidence: f64,
+    /// Launches of the baseline that it rests on; of a paired experiment, pairs.
+    pub n_baseline: usize,
+    /// Launches of the candidate that it rests on; of a paired experiment, pairs.
+    pub n_candidate: usize,
+    /// How much sessions of this machine and engine differ from each other beyond their launches, as far as the interval
+    /// holds it.
+    pub drift: Drift,
+    /// Launches a side, or pairs, that would decide if estimate and spread stayed as they are; absent where the interval
+    /// decides already, and where no number would.
+    pub needed: Option<u32>,
+}
+
+/// What a change is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scale {
+    /// Shares of the baseline.
+    Relative,
+    /// The metric's own unit.
+    Absolute,
+}
+
+/// What the contract's point rule says: does the change of means lie within the tolerance?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PointRule {
     /// Within tolerance.
     Within,
     /// Beyond tolerance, in the better direction.
     BeyondBetter,
     /// Beyond tolerance, in the worse direction.
     BeyondWorse,
+}
+
+/// What the rule says about one metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Judgement {
+    /// By the interval: within tolerance.
+    Equivalent,
+    /// By the interval: beyond tolerance, in the better direction.
+    Improved,
+    /// By the interval: beyond tolerance, in the worse direction.
+    Regressed,
+    /// By the contract's rule: within tolerance.
+    Within,
+    /// By the contract's rule: beyond tolerance, in the better direction.
+    BeyondBetter,
+    /// By the contract's rule: beyond tolerance, in the worse direction.
+    BeyondWorse,
     /// Shown only: no tolerance applies.
     Shown,
-    /// Something may have disturbed its data, and the policy does not admit it.
+    /// The interval reaches over an end of the tolerance, there is no interval, or something may have disturbed the data
+    /// and the policy does not admit it.
     Inconclusive {
         /// Why.
         reason: String,

@@ -1,17 +1,21 @@
 //! Sets an engine's conditions from inside its own process, then becomes the engine.
 //!
 //! The harness never forks with preparations of its own: it starts `lab launch-engine …`, which pins itself to its
-//! cores, asks to die with the harness, moves the protocol to a private descriptor, and replaces itself by the engine's
-//! program. What it sets survives the replacement, and the harness reads it back from `/proc`.
+//! cores, asks to die with the harness, fixes where memory will lie, moves the protocol to a private descriptor, and
+//! replaces itself by the engine's program. What it sets survives the replacement, and the harness reads it back from
+//! `/proc`.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, IntoRawFd as _};
+use std::os::fd::{IntoRawFd as _, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use lab_core::experiment::Layout;
 use rustix::process::{Pid, Signal};
 use rustix::thread::CpuSet;
+
+use crate::layout::{self, Environment};
 
 /// Names the descriptor that answers are written to, in the engine's environment.
 pub const PROTOCOL_FD: &str = "LAB_PROTOCOL_FD";
@@ -23,6 +27,8 @@ pub struct Conditions {
     pub harness: u32,
     /// CPU numbers the engine may run on.
     pub cores: Vec<u32>,
+    /// Where its memory is to begin; none leaves that to the kernel.
+    pub layout: Option<Layout>,
     /// The engine's program.
     pub program: PathBuf,
     /// Its arguments.
@@ -40,12 +46,27 @@ pub fn become_engine(conditions: &Conditions) -> io::Error {
 fn prepare(conditions: &Conditions) -> io::Result<Command> {
     die_with(conditions.harness)?;
     pin_to(&conditions.cores)?;
+    if let Some(layout) = &conditions.layout {
+        layout::fix(layout)?;
+    }
     // The copy has no close-on-exec flag: it is the engine's private descriptor from here on.
     let answers = rustix::io::dup(io::stdout())?.into_raw_fd();
     rustix::stdio::dup2_stdout(io::stderr())?;
     let mut program = Command::new(&conditions.program);
-    program.args(&conditions.arguments).env(PROTOCOL_FD, answers.as_raw_fd().to_string());
+    program.args(&conditions.arguments).env_clear().envs(environment(conditions, answers));
     Ok(program)
+}
+
+/// Returns the engine's whole environment: what this process was given, and what the launcher has to tell.
+fn environment(conditions: &Conditions, answers: RawFd) -> Environment {
+    let mut environment: Environment = std::env::vars_os().collect();
+    environment.insert(PROTOCOL_FD.into(), answers.to_string().into());
+    match &conditions.layout {
+        None => environment,
+        Some(layout) => {
+            layout::furnish(layout, conditions.program.as_os_str(), &conditions.arguments, environment)
+        }
+    }
 }
 
 /// Asks the kernel to kill this process when the harness ends, however it ends.

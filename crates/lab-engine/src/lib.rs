@@ -10,8 +10,10 @@
 //! The harness starts an engine through [`launcher`], which sets the conditions inside the new process and then
 //! becomes the engine. Nothing here is asynchronous (invariant I11): one blocking reader a launch.
 
+pub mod delayed;
 mod framing;
 pub mod launcher;
+pub mod layout;
 pub mod process;
 pub mod scripted;
 pub mod serve;

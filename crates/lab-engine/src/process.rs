@@ -16,6 +16,7 @@ use lab_core::engine::{
     Answer, BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile,
     Request, Tokens,
 };
+use lab_core::experiment::Layout;
 use lab_core::workload::Workload;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -36,6 +37,8 @@ pub struct Start {
     pub environment: BTreeMap<String, String>,
     /// CPU numbers it may run on.
     pub cores: Vec<u32>,
+    /// Where its memory is to begin; none leaves that to the kernel.
+    pub layout: Option<Layout>,
     /// How long loading may take.
     pub load_timeout: Duration,
     /// How long one generation may take.
@@ -291,9 +294,17 @@ enum Silence {
 fn command(start: &Start) -> Command {
     let cores: Vec<String> = start.cores.iter().map(u32::to_string).collect();
     let mut command = Command::new(&start.launcher);
+    command.arg("launch-engine").args([
+        "--harness",
+        &std::process::id().to_string(),
+        "--cores",
+        &cores.join(","),
+    ]);
+    if let Some(layout) = &start.layout {
+        let text = serde_json::to_string(layout).expect("a layout serialises to JSON");
+        command.args(["--layout", &text]);
+    }
     command
-        .arg("launch-engine")
-        .args(["--harness", &std::process::id().to_string(), "--cores", &cores.join(",")])
         .arg("--")
         .arg(&start.program)
         .args(&start.arguments)

@@ -4,14 +4,21 @@
 //! statistic or judges: figures come in with the recording, judgements with the report. What people read is first laid
 //! out as a [`page::Page`], which [`table`] renders for a terminal and [`markdown`] for a document.
 
+pub mod baseline_json;
+pub mod calibration_json;
 pub mod csv;
 pub mod doctor;
+pub mod gate_json;
+pub mod github;
+pub mod history;
+pub mod junit;
 pub mod list_json;
 pub mod markdown;
 pub mod metrics_doc;
 pub mod overhead;
 pub mod page;
 pub mod plan_check;
+pub mod plot;
 pub mod quantity;
 pub mod report_json;
 pub mod schemas;

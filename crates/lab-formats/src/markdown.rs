@@ -18,6 +18,12 @@ fn render_block(block: &Block) -> String {
             let lines: Vec<String> = lines.iter().map(|line| escape(&line.words) + "\n").collect();
             lines.join("\n")
         }
+        Block::Figure(lines) => {
+            let line =
+                |spans: &Vec<Text>| -> String { spans.iter().map(|span| plain(&span.words)).collect() };
+            let lines: Vec<String> = lines.iter().map(line).collect();
+            format!("```text\n{}\n```\n", lines.join("\n"))
+        }
     }
 }
 
@@ -75,10 +81,18 @@ mod tests {
             page::repetitions(&samples::session()),
             page::sessions(&samples::list()),
             page::report(&samples::judged_report()),
+            page::gate(&samples::gate()),
             page::report(&samples::refused_report()),
         ];
         let texts: Vec<String> = pages.iter().map(render).collect();
         insta::assert_snapshot!(texts.join("\n---\n\n"));
+    }
+
+    #[test]
+    fn a_figure_is_code() {
+        let text = render(&page::history(&samples::history()));
+        let (_, figure) = text.split_once("```text\n").unwrap();
+        assert!(figure.starts_with("62.") && figure.contains("▼") && figure.contains("\n```\n"), "{text}");
     }
 
     #[test]

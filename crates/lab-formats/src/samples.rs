@@ -2,18 +2,26 @@
 
 use lab_core::energy::{EnergyTrace, MeterInfo, MeterKind};
 use lab_core::engine::{EngineError, OperationTime, Profile};
-use lab_core::fingerprint::{Difference, PartKind};
+use lab_core::experiment::StoppingPlan;
+use lab_core::fingerprint::{Difference, Mode, PartKind};
 use lab_core::fixtures;
-use lab_core::metric::{METRICS, Metric, Reading, percentile_type_7};
+use lab_core::gate::{Check, CheckOutcome, GATE_SCHEMA, Gate};
+use lab_core::metric::{Direction, METRICS, Metric, Reading, percentile_type_7};
+use lab_core::plan::GateSpec;
 use lab_core::record::{
     ContractCoverage, IdleBaseline, InstrumentSet, Launch, LaunchStart, MemoryBandwidth, Outcome,
     ProfiledExecution, RepetitionKind, Session, SessionStatus,
 };
-use lab_core::report::{Conclusion, Judgement, MetricComparison, REPORT_SCHEMA, Refusal, Report, Rule, Side};
+use lab_core::report::{
+    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PointRule, REPORT_SCHEMA,
+    Refusal, Report, Rule, Scale, Side, SlowLaunches,
+};
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::{RULES_VERSION, Validity};
 
+use crate::baseline_json::{BaselineRow, ChangeBlock};
+use crate::history::{Change, HISTORY_SCHEMA, HistoryChange, HistoryDocument, HistoryEngine, HistorySession};
 use crate::list_json::ListRow;
 
 /// Three repetitions, all well.
@@ -42,6 +50,7 @@ pub(crate) fn observed_session() -> Session {
         start: LaunchStart::Ready { load_ns: 250_000_000 },
         conditions: serde_json::json!({}),
         profile: Some(Reading::Value(ProfiledExecution { profile, total_ns: 140_000_000, n_tokens: 8 })),
+        layout: None,
     });
     session.header.instruments = Some(InstrumentSet {
         rules: RULES_VERSION.to_owned(),
@@ -159,6 +168,34 @@ pub(crate) fn list() -> Vec<ListRow> {
     ]
 }
 
+/// Two names, one with a note.
+pub(crate) fn baselines() -> Vec<BaselineRow> {
+    let row = |name: &str, note: Option<&str>, session: ListRow| BaselineRow {
+        name: name.to_owned(),
+        set_at: "2026-02-03T04:05:06.789Z".to_owned(),
+        note: note.map(str::to_owned),
+        session,
+    };
+    let [first, second, _]: [ListRow; 3] = list().try_into().expect("the list has three rows");
+    vec![row("main", Some("before the new kernel"), first), row("release/1.4", None, second)]
+}
+
+/// A name that was set, removed, and set again; newest first.
+pub(crate) fn baseline_history() -> Vec<ChangeBlock> {
+    let change = |day: u32, session: Option<&ListRow>, note: Option<&str>| ChangeBlock {
+        set_at: format!("2026-02-{day:02}T04:05:06.789Z"),
+        session: session.map(|own| own.id.clone()),
+        short_id: session.map(|own| own.short_id.clone()),
+        note: note.map(str::to_owned),
+    };
+    let rows = list();
+    vec![
+        change(3, Some(&rows[0]), Some("before the new kernel")),
+        change(2, None, None),
+        change(1, Some(&rows[1]), None),
+    ]
+}
+
 fn side(session: &Session) -> Side {
     Side {
         session: session.header.id.to_string(),
@@ -179,11 +216,16 @@ fn report(conclusion: Conclusion, headline: &str) -> Report {
     Report {
         schema: REPORT_SCHEMA.to_owned(),
         title: "contract comparison".to_owned(),
+        vary: None,
+        varied: Vec::new(),
         baseline: side(&session()),
         candidate: side(&disturbed_session()),
         rule: Rule::Contract,
         conclusion,
         headline: headline.to_owned(),
+        advice: None,
+        paired: None,
+        slow_launches: None,
         contract: ContractCoverage::missing(vec!["watts_avg", "tokens_per_watt"]),
         refusals: Vec::new(),
         admitted: Vec::new(),
@@ -254,7 +296,82 @@ fn comparison(ours: &MetricSummary, theirs: &MetricSummary) -> MetricComparison 
         candidate,
         tolerance: metric.tolerance.or(is_own.then_some(Tolerance::Absolute(10.0))),
         unofficial_tolerance: metric.name == "watts_avg",
+        interval: match metric.name {
+            "tokens_per_sec" => Reading::Value(ChangeInterval {
+                scale: Scale::Relative,
+                estimate: -0.034,
+                low: -0.051,
+                high: -0.017,
+                confidence: 0.95,
+                n_baseline: 2,
+                n_candidate: 2,
+                drift: Drift::Known { standard_deviation: 0.008, sessions: 12 },
+                needed: Some(9),
+            }),
+            _ => Reading::Unavailable("there is a single launch, and one value has no spread".to_owned()),
+        },
+        point_rule: (metric.name == "tokens_per_sec").then_some(PointRule::BeyondWorse),
         judgement,
+    }
+}
+
+/// A report of a paired experiment that could not tell.
+pub(crate) fn experiment_report() -> Report {
+    let mut report = judged_report();
+    report.rule = Rule::Interval;
+    report.title = "change experiment".to_owned();
+    report.vary = Some(PartKind::Engine);
+    report.varied = vec![difference(PartKind::Engine, "version", Some("0.1.0"), Some("0.2.0"))];
+    report.conclusion = Conclusion::Inconclusive;
+    report.headline = "inconclusive: tokens_per_sec changed by -3.4 % (95 % interval -5.1 % to -1.7 %, \
+                       tolerance 3 %)"
+        .to_owned();
+    report.advice = Some("about 9 pairs would decide: `lab ab PLAN --pairs 10`".to_owned());
+    report.slow_launches =
+        Some(SlowLaunches { baseline: 0, of_baseline: 4, candidate: 1, of_candidate: 4, chance: 0.5 });
+    report.paired = Some(Paired {
+        experiment: "019b7a5c-0000-7000-8000-000000000007".to_owned(),
+        mode: Mode::LockStep { tokens: 4 },
+        pairs: 4,
+        pairs_left_out: 1,
+        turns: 128,
+        turns_left_out: 3,
+        changes: vec![-0.03, -0.04, -0.031, -0.035],
+        stopping: StoppingPlan { looks: vec![4], confidence: 0.95, look_confidence: 0.95 },
+        uninterrupted: Some(-0.036),
+        contradicted: false,
+    });
+    for metric in &mut report.metrics {
+        metric.judgement = match metric.judgement {
+            Judgement::BeyondWorse => Judgement::Inconclusive { reason: "over an end".to_owned() },
+            Judgement::Within => Judgement::Equivalent,
+            Judgement::BeyondBetter => Judgement::Improved,
+            ref other => other.clone(),
+        };
+    }
+    report
+}
+
+/// A gate that did not open.
+pub(crate) fn gate() -> Gate {
+    let report = experiment_report();
+    let check = |metric: &str, outcome, words: &str| Check {
+        metric: metric.to_owned(),
+        outcome,
+        words: words.to_owned(),
+    };
+    Gate {
+        schema: GATE_SCHEMA.to_owned(),
+        passed: false,
+        reason: format!("failed: {}", report.headline),
+        policy: GateSpec::default(),
+        checks: vec![
+            check("engine.v0.1/tokens_per_sec", CheckOutcome::Failed, "changed by -3.4 % <and> \"more\""),
+            check("engine.v0.1/watts_avg", CheckOutcome::Skipped, "no energy meter"),
+            check("lab.v1/ttft_ms", CheckOutcome::Passed, "changed by 0.0 %"),
+            check("lab.v1/load_ms", CheckOutcome::Error, "no value in the candidate"),
+        ],
+        report,
     }
 }
 
@@ -279,7 +396,7 @@ pub(crate) fn refused_report() -> Report {
             first: Some(105),
             other: Some(9),
         },
-        Refusal::DifferentOutput { token: 2, baseline: Some(102), candidate: None },
+        Refusal::DifferentOutput { token: 2, margin: Some(0.75), baseline: Some(102), candidate: None },
         Refusal::OneSided {
             metric: "engine.v0.1/watts_avg".to_owned(),
             session,
@@ -288,4 +405,59 @@ pub(crate) fn refused_report() -> Report {
         Refusal::NothingJudged,
     ];
     report
+}
+
+/// Fourteen sessions: another engine from the ninth on, and a lower level; one without a value and one suspect.
+pub(crate) fn history() -> HistoryDocument {
+    let mut sessions: Vec<HistorySession> = (0..14).map(session_of_history).collect();
+    sessions[3].mean = None;
+    sessions[3].relative_to_first = None;
+    sessions[3].launches = 0;
+    sessions[3].unavailable = Some("every measured repetition is invalid".to_owned());
+    sessions[5].suspect = 2;
+    sessions[8].engine_changed = true;
+    let worse = |relative| Change::of(relative, Direction::Higher);
+    HistoryDocument {
+        schema: HISTORY_SCHEMA,
+        plan: "quick".to_owned(),
+        model: "tiny-synthetic".to_owned(),
+        family: session().fingerprint_digest().to_string(),
+        older: 3,
+        metric: "engine.v0.1/tokens_per_sec".to_owned(),
+        unit: "tokens/s".to_owned(),
+        direction: Direction::Higher,
+        significance: 0.01,
+        least_sessions: 11,
+        change_points: vec![HistoryChange {
+            session: sessions[8].id.clone(),
+            index: 8,
+            change: worse(-0.062),
+            p: 0.0014,
+        }],
+        since_first: Some(worse(-0.0587)),
+        sessions,
+    }
+}
+
+fn session_of_history(index: u32) -> HistorySession {
+    let (level, version) = if index < 8 { (62.0, "0.1.0") } else { (58.0, "0.2.0") };
+    let wave = |index: u32| f64::from(index * 7_919 % 1_009) / 1_009.0;
+    let mean = level + wave(index);
+    HistorySession {
+        id: format!("019b7a5c-0000-7000-8000-0000{index:08}"),
+        short_id: format!("{index:08}"),
+        started_at: format!("2026-01-{:02}T03:04:05.678Z", index + 2),
+        engine: HistoryEngine {
+            name: Some("candle".to_owned()),
+            version: Some(version.to_owned()),
+            build: Some(lab_core::digest::Digest::of(version.as_bytes()).to_string()),
+            digest: lab_core::digest::Digest::of(b"engine").to_string(),
+        },
+        engine_changed: false,
+        launches: 5,
+        suspect: 0,
+        mean: Some(mean),
+        unavailable: None,
+        relative_to_first: Some(mean / 62.0 - 1.0),
+    }
 }

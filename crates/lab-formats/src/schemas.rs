@@ -2,12 +2,16 @@
 //! texts.
 
 use lab_core::engine::{Answer, PROTOCOL_VERSION, Request};
+use lab_core::gate::Gate;
 use lab_core::plan::Plan;
 use lab_core::report::Report;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
+use crate::baseline_json::{BaselineDocument, BaselinesDocument};
+use crate::calibration_json::CalibrationDocument;
 use crate::doctor::DoctorDocument;
+use crate::history::HistoryDocument;
 use crate::list_json::ListDocument;
 use crate::overhead::OverheadDocument;
 use crate::plan_check::PlanCheckDocument;
@@ -18,11 +22,16 @@ pub fn all() -> Vec<(String, String)> {
     [
         ("plan.v1".to_owned(), "lab plan, version 1", Plan::schema()),
         ("session.v1".to_owned(), "lab session, version 1", schema_for!(SessionDocument<'_>)),
-        ("report.v1".to_owned(), "lab report, version 1", schema_for!(Report)),
+        ("report.v2".to_owned(), "lab report, version 2", schema_for!(Report)),
+        ("calibration.v1".to_owned(), "lab calibration, version 1", schema_for!(CalibrationDocument<'_>)),
+        ("gate.v1".to_owned(), "lab gate, version 1", schema_for!(Gate)),
         ("list.v1".to_owned(), "lab list of sessions, version 1", schema_for!(ListDocument<'_>)),
+        ("baselines.v1".to_owned(), "lab list of baselines, version 1", schema_for!(BaselinesDocument<'_>)),
+        ("baseline.v1".to_owned(), "lab baseline, version 1", schema_for!(BaselineDocument<'_>)),
         ("doctor.v1".to_owned(), "lab doctor, version 1", schema_for!(DoctorDocument)),
         ("plan-check.v1".to_owned(), "lab plan check, version 1", schema_for!(PlanCheckDocument)),
         ("overhead.v1".to_owned(), "lab overhead, version 1", schema_for!(OverheadDocument)),
+        ("history.v1".to_owned(), "lab history, version 1", schema_for!(HistoryDocument)),
         (protocol("request"), "lab engine protocol, request frame", schema_for!(Request)),
         (protocol("answer"), "lab engine protocol, answer frame", schema_for!(Answer)),
     ]
@@ -58,11 +67,16 @@ mod tests {
         let expected = [
             "plan.v1.json",
             "session.v1.json",
-            "report.v1.json",
+            "report.v2.json",
+            "calibration.v1.json",
+            "gate.v1.json",
             "list.v1.json",
+            "baselines.v1.json",
+            "baseline.v1.json",
             "doctor.v1.json",
             "plan-check.v1.json",
             "overhead.v1.json",
+            "history.v1.json",
             "engine-request.v1.json",
             "engine-answer.v1.json",
         ];
@@ -78,10 +92,22 @@ mod tests {
 
     #[test]
     fn versioned_documents_pin_their_schema_field() {
+        const VERSIONED: [&str; 10] = [
+            "session.v1",
+            "report.v2",
+            "calibration.v1",
+            "gate.v1",
+            "list.v1",
+            "baselines.v1",
+            "baseline.v1",
+            "doctor.v1",
+            "plan-check.v1",
+            "history.v1",
+        ];
         for (name, text) in all() {
             let schema: Value = serde_json::from_str(&text).unwrap();
             let document = name.trim_end_matches(".json");
-            if ["session.v1", "report.v1", "list.v1", "doctor.v1", "plan-check.v1"].contains(&document) {
+            if VERSIONED.contains(&document) {
                 assert_eq!(schema["properties"]["schema"]["const"], format!("lab.{document}").as_str());
             }
         }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
+use lab_core::experiment::Experiment;
 use lab_core::fingerprint::{Fingerprint, PartRecord};
 use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading};
 use lab_core::record::{
@@ -77,6 +78,8 @@ pub struct SessionBlock<'a> {
     pub unofficial: Vec<LoosenedTolerance>,
     /// What it was measured with; null for recordings of versions that had no instruments.
     pub instruments: Option<&'a InstrumentSet>,
+    /// The paired experiment that it is one side of; null for a session of its own.
+    pub experiment: Option<&'a Experiment>,
 }
 
 /// A tolerance that the plan loosened.
@@ -262,6 +265,7 @@ fn session_block(session: &Session) -> SessionBlock<'_> {
         contract: session.contract(),
         unofficial: loosened.collect(),
         instruments: header.instruments.as_ref(),
+        experiment: header.experiment.as_ref(),
     }
 }
 
@@ -386,7 +390,7 @@ fn repetition_failure(repetition: &Repetition) -> Option<Failure<'_>> {
     }
 }
 
-fn statistics(summary: &MetricSummary) -> Statistics<'_> {
+pub(crate) fn statistics(summary: &MetricSummary) -> Statistics<'_> {
     Statistics {
         metric: summary.metric.id(),
         unit: summary.metric.unit,

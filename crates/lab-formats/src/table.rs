@@ -37,6 +37,7 @@ fn render_block(block: &Block, style: Style) -> String {
         Block::Facts(facts) => render_facts(facts, style),
         Block::Grid(grid) => render_grid(grid, style),
         Block::Lines(lines) => lines.iter().map(|line| render_line(line, style)).collect(),
+        Block::Figure(lines) => lines.iter().map(|spans| render_spans(spans, style)).collect(),
     }
 }
 
@@ -57,6 +58,11 @@ fn render_facts(facts: &[(String, Text)], style: Style) -> String {
 fn render_line(line: &Text, style: Style) -> String {
     let wrapped = wrap(&plain(&line.words), width(style) - INDENT.len(), INDENT);
     paint(&wrapped, line.tone, style) + "\n"
+}
+
+fn render_spans(spans: &[Text], style: Style) -> String {
+    let painted = spans.iter().map(|span| paint(&plain(&span.words), span.tone, style));
+    painted.collect::<String>() + "\n"
 }
 
 fn render_grid(grid: &Grid, style: Style) -> String {
@@ -160,6 +166,7 @@ mod tests {
     use lab_core::metric::Reading;
 
     use super::*;
+    use crate::baseline_json::ShownBaseline;
     use crate::overhead::{OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
     use crate::{Recording, page, samples};
 
@@ -176,7 +183,7 @@ mod tests {
         [page::session(recording), page::details(recording)]
     }
 
-    fn pages() -> [Page; 8] {
+    fn pages() -> [Page; 10] {
         let [observed, details] = observed_pages();
         [
             session_page(),
@@ -185,7 +192,9 @@ mod tests {
             page::repetitions(&samples::session()),
             page::sessions(&samples::list()),
             page::sessions(&[]),
+            page::history(&samples::history()),
             page::report(&samples::judged_report()),
+            page::gate(&samples::gate()),
             page::report(&samples::refused_report()),
         ]
     }
@@ -239,6 +248,43 @@ mod tests {
         insta::assert_snapshot!([repetitions, list, empty].join("\n"));
     }
 
+    fn baseline_pages() -> [Page; 4] {
+        let (rows, history) = (samples::list(), samples::baseline_history());
+        let figures = samples::figures(&samples::session());
+        let shown =
+            ShownBaseline { name: "main", session: Some(&rows[0]), history: &history, figures: &figures };
+        let removed = ShownBaseline { session: None, history: &history[1..], figures: &[], ..shown };
+        [
+            page::baselines(&samples::baselines()),
+            page::baselines(&[]),
+            page::baseline(shown),
+            page::baseline(removed),
+        ]
+    }
+
+    #[test]
+    fn baselines_on_a_terminal() {
+        insta::assert_snapshot!(baseline_pages().map(|page| render(&page, Style::default())).join("\n"));
+    }
+
+    #[test]
+    fn a_history_on_a_terminal() {
+        insta::assert_snapshot!(render(&page::history(&samples::history()), Style::default()));
+    }
+
+    #[test]
+    fn too_few_sessions_for_a_change_are_said_to_be_too_few() {
+        let mut history = samples::history();
+        history.sessions.truncate(6);
+        history.change_points.clear();
+        let text = render(&page::history(&history), Style::default());
+        assert!(text.contains("too few to tell: 5 sessions with a mean"), "{text}");
+        history.sessions.clear();
+        history.since_first = None;
+        let text = render(&page::history(&history), Style::default());
+        assert!(!text.contains('┤') && text.contains("0 sessions with a mean"), "{text}");
+    }
+
     #[test]
     fn reports_on_a_terminal() {
         let [.., judged, refused] = pages().map(|page| render(&page, Style::default()));
@@ -247,7 +293,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_hundred_columns_or_ends_in_a_space() {
-        for text in pages().map(|page| render(&page, Style::default())) {
+        for text in pages().iter().chain(&baseline_pages()).map(|page| render(page, Style::default())) {
             for line in text.lines() {
                 assert!(line.chars().count() <= 100, "{line}");
                 assert_eq!(line, line.trim_end());

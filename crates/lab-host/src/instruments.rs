@@ -8,6 +8,7 @@
 
 mod meters;
 
+use lab_core::experiment::Glance;
 use lab_core::metric::Reading;
 use lab_core::observation::{Conditions, Instruments, MemoryUse, Observation, ProcessCounters, Span};
 
@@ -15,8 +16,10 @@ pub(crate) use meters::EnergyLog;
 pub use meters::Meters;
 
 use crate::clock::process_cpu_ns;
-use crate::conditions;
-use crate::process::{ProcessError, counters, peak_memory, reset_peak_memory, resident_memory};
+use crate::conditions::{self, stolen_ns};
+use crate::process::{
+    ProcessError, ThreadCounters, counters, peak_memory, reset_peak_memory, resident_memory, thread_counters,
+};
 use crate::reading::recorded;
 use crate::sampler::{Gauges, Sampler};
 use crate::{Roots, Unavailable};
@@ -143,6 +146,21 @@ impl Instruments for HostInstruments {
             last_level_cache_bytes: self.watched.last_level_cache_bytes.clone(),
         }
     }
+
+    /// Reads `stat` of the machine, the list of the process's threads, and two files of each thread: nothing else.
+    fn glance(&mut self) -> Glance {
+        let Watched { machine, processes, pid, cores, .. } = &self.watched;
+        let threads = recorded(thread_counters(processes, *pid));
+        let of = |counter: fn(&ThreadCounters) -> &Reading<u64>| -> Reading<u64> {
+            threads.as_result().and_then(|threads| counter(threads).as_result().copied()).into()
+        };
+        Glance {
+            steal_ns: recorded(stolen_ns(machine, cores)),
+            run_delay_ns: of(|threads| &threads.run_delay_ns),
+            involuntary_switches: of(|threads| &threads.involuntary_switches),
+            cpu_ns: of(|threads| &threads.on_cpu_ns),
+        }
+    }
 }
 
 /// Returns the greater of two readings; where one is missing the other might have been greater.
@@ -153,7 +171,71 @@ fn greater(one: &Reading<u64>, other: &Reading<u64>) -> Reading<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::process::affinity;
+
+    const CORES: &str = "cpu  9 0 0 9 0 0 0 9\n\
+        cpu0 1 0 0 1 0 0 0 2\n\
+        cpu1 1 0 0 1 0 0 0 4\n\
+        cpu2 1 0 0 1 0 0 0 3\n";
+
+    fn watching(roots: &Roots, pid: u32, cores: &[u32]) -> HostInstruments {
+        HostInstruments::new(Watched {
+            machine: roots.clone(),
+            processes: roots.clone(),
+            pid,
+            cores: cores.to_vec(),
+            sample_hz: 0.0,
+            meters: Meters::new(Reading::Unavailable("this test has none".to_owned())),
+            memory_bandwidth: Reading::Unavailable("not measured".to_owned()),
+            last_level_cache_bytes: Reading::Unavailable("not looked at".to_owned()),
+        })
+    }
+
+    #[test]
+    fn a_glance_sums_up_the_cores_and_the_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let switched =
+            |times: u8| format!("voluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t{times}\n");
+        for (file, text) in [
+            ("stat", CORES.to_owned()),
+            ("7/task/7/schedstat", "1000 20 3\n".to_owned()),
+            ("7/task/8/schedstat", "500 1 1\n".to_owned()),
+            ("7/task/7/status", switched(6)),
+            ("7/task/8/status", switched(2)),
+        ] {
+            let file = folder.path().join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let roots = Roots::new(folder.path(), folder.path());
+        let glance = watching(&roots, 7, &[0, 2]).glance();
+        let expected = Glance {
+            steal_ns: Reading::Value(50_000_000),
+            run_delay_ns: Reading::Value(21),
+            involuntary_switches: Reading::Value(8),
+            cpu_ns: Reading::Value(1500),
+        };
+        assert_eq!(glance, expected);
+
+        let blind = watching(&roots, 8, &[5]).glance();
+        assert!(blind.steal_ns.reason().unwrap().ends_with("does not hold a line of core 5"));
+        for reading in [&blind.run_delay_ns, &blind.involuntary_switches, &blind.cpu_ns] {
+            assert_eq!(reading.reason(), Some("process 8 does not exist"));
+        }
+    }
+
+    #[test]
+    fn a_glance_at_this_process_knows_what_its_counters_know() {
+        let (roots, pid) = (Roots::default(), std::process::id());
+        let cores: Vec<u32> = affinity(&roots, pid).unwrap().iter().take(1).collect();
+        let (glance, counted) = (watching(&roots, pid, &cores).glance(), counters(&roots, pid).unwrap());
+        assert!(glance.steal_ns.value().is_some() && glance.involuntary_switches.value().is_some());
+        assert_eq!(glance.run_delay_ns.value().is_some(), counted.run_delay_ns.value().is_some());
+        assert_eq!(glance.cpu_ns.value().is_some(), counted.on_cpu_ns.value().is_some());
+    }
 
     #[test]
     fn a_peak_that_was_missed_once_is_missing_for_good() {

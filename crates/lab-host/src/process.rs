@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 
 pub use counters::counters;
+pub(crate) use counters::{ThreadCounters, thread_counters};
 
 use crate::cpu::CpuList;
 use crate::roots::excerpt;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lab_core::clock::Clock as _;
 use lab_core::energy::{EnergyMeter, EnergyReading, MeterError, MeterInfo, MeterKind};
+use lab_core::experiment::Evidence;
 use lab_core::metric::Reading;
 use lab_core::observation::{Instruments as _, Observation};
 use lab_host::clock::{Monotonic, monotonic_now};
@@ -173,6 +174,22 @@ fn a_busy_engine_is_seen_to_be_busy_in_one_repetition_after_the_other() {
         assert!(harness_ns >= samples.cpu_ns, "the thread is part of the harness: {harness_ns} {samples:?}");
         assert_eq!(seen.energy.reason(), Some("this test has none"));
         assert_eq!(seen.memory_bandwidth, Reading::Value(12_000_000_000));
+    }
+}
+
+#[test]
+fn glances_at_a_busy_engine_differ_by_the_time_it_computed() {
+    let _alone = alone();
+    let engine = Engine::busy();
+    let mut instruments = watch(&engine, 0.0, no_meters());
+    let before = instruments.glance();
+    let from_ns = engine.on_cpu_ns();
+    until(|| engine.on_cpu_ns() >= from_ns + 50 * MS);
+    let after = instruments.glance();
+    let evidence = Evidence::between([&before, &after], [&before, &after]);
+    assert!(*evidence.waiting_cpu_ns.value().unwrap() >= 50 * MS, "{evidence:?}");
+    for reading in [&evidence.steal_ns, &evidence.run_delay_ns, &evidence.involuntary_switches] {
+        assert!(reading.value().is_some(), "{evidence:?}");
     }
 }
 

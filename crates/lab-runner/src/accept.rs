@@ -10,21 +10,36 @@ use lab_core::workload::{Stop, Workload};
 ///
 /// [`EngineError::Protocol`] when counts, stamps or margins do not fit the workload or each other.
 pub fn accept(tokens: &Tokens, workload: &Workload) -> Result<Timeline, EngineError> {
-    let Tokens { request_ns, ids, stamps_ns, margins, ended: _ } = tokens;
-    check_count(ids.len(), workload)?;
-    if stamps_ns.len() != ids.len() {
-        return Err(broken(format!("{} tokens came with {} stamps", ids.len(), stamps_ns.len())));
-    }
-    if margins.as_ref().is_some_and(|margins| margins.len() != ids.len()) {
-        return Err(broken(format!("{} tokens came with another number of margins", ids.len())));
-    }
+    check_count(tokens.ids.len(), workload)?;
+    check_lengths(tokens)?;
     let since_request = |stamp_ns: &u64| {
         stamp_ns
-            .checked_sub(*request_ns)
+            .checked_sub(tokens.request_ns)
             .ok_or_else(|| broken("a token is stamped before the request".to_owned()))
     };
-    let stamps_ns = stamps_ns.iter().map(since_request).collect::<Result<_, _>>()?;
+    let stamps_ns = tokens.stamps_ns.iter().map(since_request).collect::<Result<_, _>>()?;
     Timeline::new(stamps_ns).map_err(|error| broken(error.to_string()))
+}
+
+/// Checks the answer to one request of a generation in turns: as many tokens as asked for, unless the stop rule ended the
+/// generation before, and stamps in order from the request on.
+///
+/// # Errors
+///
+/// [`EngineError::Protocol`] when counts, stamps or margins do not fit the request or each other.
+pub(crate) fn accept_turn(tokens: &Tokens, asked: u32) -> Result<(), EngineError> {
+    let (n_tokens, n_asked) = (tokens.ids.len(), asked as usize);
+    if n_tokens > n_asked || (n_tokens < n_asked && !tokens.ended) {
+        return Err(wrong_count(n_asked, n_tokens));
+    }
+    check_lengths(tokens)?;
+    if tokens.stamps_ns.first().is_some_and(|first_ns| *first_ns < tokens.request_ns) {
+        return Err(broken("a token is stamped before the request".to_owned()));
+    }
+    if !tokens.stamps_ns.is_sorted() {
+        return Err(broken("a token is stamped before its predecessor".to_owned()));
+    }
+    Ok(())
 }
 
 /// Checks a profile against the execution that it is about.
@@ -57,7 +72,22 @@ fn check_count(n_tokens: usize, workload: &Workload) -> Result<(), EngineError> 
         Stop::Length => n_tokens == asked,
         Stop::Eos => (1..=asked).contains(&n_tokens),
     };
-    if fits { Ok(()) } else { Err(broken(format!("asked for {asked} tokens, it answered with {n_tokens}"))) }
+    if fits { Ok(()) } else { Err(wrong_count(asked, n_tokens)) }
+}
+
+fn check_lengths(tokens: &Tokens) -> Result<(), EngineError> {
+    let Tokens { ids, stamps_ns, margins, .. } = tokens;
+    if stamps_ns.len() != ids.len() {
+        return Err(broken(format!("{} tokens came with {} stamps", ids.len(), stamps_ns.len())));
+    }
+    if margins.as_ref().is_some_and(|margins| margins.len() != ids.len()) {
+        return Err(broken(format!("{} tokens came with another number of margins", ids.len())));
+    }
+    Ok(())
+}
+
+fn wrong_count(asked: usize, n_tokens: usize) -> EngineError {
+    broken(format!("asked for {asked} tokens, it answered with {n_tokens}"))
 }
 
 fn broken(message: String) -> EngineError {
@@ -133,5 +163,22 @@ mod tests {
         assert!(accept(&tokens(&[150]), &workload(3, Stop::Eos)).is_ok());
         assert!(accept(&tokens(&[]), &workload(3, Stop::Eos)).is_err());
         assert!(accept(&tokens(&[150; 4]), &workload(3, Stop::Eos)).is_err());
+    }
+
+    #[test]
+    fn a_turn_yields_what_was_asked_for_unless_it_is_the_last() {
+        let refusal = |tokens: &Tokens, asked| accept_turn(tokens, asked).unwrap_err().to_string();
+        let broken = |message: &str| format!("the engine broke the protocol: {message}");
+        let two = || tokens(&[150, 160]);
+        let last = |stamps_ns: &[u64]| Tokens { ended: true, ..tokens(stamps_ns) };
+        assert_eq!(accept_turn(&two(), 2), Ok(()));
+        assert_eq!(accept_turn(&last(&[150]), 2), Ok(()));
+        assert_eq!(accept_turn(&last(&[]), 2), Ok(()));
+        assert_eq!(refusal(&two(), 3), broken("asked for 3 tokens, it answered with 2"));
+        assert_eq!(refusal(&two(), 1), broken("asked for 1 tokens, it answered with 2"));
+        assert_eq!(refusal(&tokens(&[99, 160]), 2), broken("a token is stamped before the request"));
+        assert_eq!(refusal(&tokens(&[160, 150]), 2), broken("a token is stamped before its predecessor"));
+        let missing_stamp = Tokens { ids: vec![1, 2, 3], ..two() };
+        assert_eq!(refusal(&missing_stamp, 3), broken("3 tokens came with 2 stamps"));
     }
 }

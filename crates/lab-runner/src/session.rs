@@ -1,17 +1,18 @@
 //! The session loop.
 
 use lab_core::clock::Clock;
-use lab_core::engine::{Engine, EngineError, LoadRequest, Loaded, Tokens};
+use lab_core::engine::{Engine, EngineError, LoadRequest};
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::Reading;
-use lab_core::observation::{Instruments, Observation};
 use lab_core::record::{
-    Completed, Launch, LaunchStart, Outcome, ProfiledExecution, Repetition, RepetitionKind, SessionStatus,
+    Launch, LaunchStart, Outcome, ProfiledExecution, Repetition, RepetitionKind, SessionStatus,
 };
-use lab_core::validity::{self, Validity};
 use lab_core::workload::Workload;
 
 use crate::accept::{accept, accept_profile};
+use crate::event::Event;
+use crate::launched::{Launched, Running, load};
+use crate::repetition::{Next, follows, repetition};
 
 /// What to carry out.
 #[derive(Debug, Clone, Copy)]
@@ -30,27 +31,6 @@ pub struct Order<'a> {
     pub replace_invalid: bool,
     /// Whether a launch of its own is started at the end to learn where the time goes.
     pub profile: bool,
-}
-
-/// A started engine process, greeted but without a model, and what watches it.
-pub struct Launched<'a> {
-    /// The engine.
-    pub engine: Box<dyn Engine + 'a>,
-    /// What watches its repetitions.
-    pub instruments: Box<dyn Instruments + 'a>,
-    /// Conditions of the host just before the start.
-    pub conditions: serde_json::Value,
-}
-
-/// What leaves the runner, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// A repetition is about to run; nothing may disturb the machine until its record comes.
-    Begins(RepetitionKind),
-    /// A launch was started, or failed to.
-    Launch(Launch),
-    /// A repetition ended.
-    Repetition(Repetition),
 }
 
 /// Carries out an order and returns how it ended.
@@ -104,22 +84,6 @@ struct Session<'s, 'o, E> {
     replacements: u32,
 }
 
-/// What a launch's loading left for its repetitions.
-struct Load {
-    load_ns: u64,
-    bytes_per_token: Reading<u64>,
-    /// Repetitions that have completed in the launch.
-    n_completed: u32,
-}
-
-/// What follows a launch or a repetition.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    Continue,
-    NewLaunch,
-    Stop,
-}
-
 impl<E> Session<'_, '_, E> {
     /// Starts one engine process and runs what belongs in it.
     fn launch<'a>(
@@ -131,11 +95,16 @@ impl<E> Session<'_, '_, E> {
         match start(index).and_then(|launched| load(launched, self.order.load)) {
             Err(EngineError::Interrupted) => Ok(Next::Stop),
             Err(error) => self.lost_launch(index, error),
-            Ok((mut launched, load)) => {
-                let conditions = std::mem::take(&mut launched.conditions);
-                let started = LaunchStart::Ready { load_ns: load.load_ns };
-                (self.sink)(Event::Launch(Launch { index, start: started, conditions, profile: None }))?;
-                self.repetitions(index, load, &mut launched)
+            Ok((mut running, conditions)) => {
+                let started = LaunchStart::Ready { load_ns: running.load_ns };
+                (self.sink)(Event::Launch(Launch {
+                    index,
+                    start: started,
+                    conditions,
+                    profile: None,
+                    layout: None,
+                }))?;
+                self.repetitions(index, &mut running)
             }
         }
     }
@@ -154,17 +123,18 @@ impl<E> Session<'_, '_, E> {
             Err(error) => Launch {
                 index,
                 profile: Some(Reading::Unavailable(error.to_string())),
+                layout: None,
                 start: LaunchStart::Failed(error),
                 conditions: serde_json::Value::Null,
             },
-            Ok((mut launched, Load { load_ns, .. })) => {
-                let profile = match self.profiled(&mut *launched.engine) {
+            Ok((mut running, conditions)) => {
+                let profile = match self.profiled(&mut *running.engine) {
                     Err(EngineError::Interrupted) => return Ok(Next::Stop),
                     Err(error) => Reading::Unavailable(error.to_string()),
                     Ok(profile) => Reading::Value(profile),
                 };
-                let conditions = std::mem::take(&mut launched.conditions);
-                Launch { index, start: LaunchStart::Ready { load_ns }, conditions, profile: Some(profile) }
+                let start = LaunchStart::Ready { load_ns: running.load_ns };
+                Launch { index, start, conditions, profile: Some(profile), layout: None }
             }
         };
         (self.sink)(Event::Launch(launch))?;
@@ -189,6 +159,7 @@ impl<E> Session<'_, '_, E> {
             start: LaunchStart::Failed(error.clone()),
             conditions: serde_json::Value::Null,
             profile: None,
+            layout: None,
         };
         (self.sink)(Event::Launch(launch))?;
         self.record(index, RepetitionKind::Measured, Outcome::Failed(error))?;
@@ -198,15 +169,15 @@ impl<E> Session<'_, '_, E> {
         Ok(Next::NewLaunch)
     }
 
-    fn repetitions(&mut self, launch: u32, mut load: Load, launched: &mut Launched<'_>) -> Result<Next, E> {
+    fn repetitions(&mut self, launch: u32, running: &mut Running<'_>) -> Result<Next, E> {
         for _ in 0..self.order.warmup {
-            match self.run_one(launch, RepetitionKind::Warmup, &mut load, launched)? {
+            match self.run_one(launch, RepetitionKind::Warmup, running)? {
                 Next::Continue => {}
                 next => return Ok(next),
             }
         }
         loop {
-            let next = self.run_one(launch, RepetitionKind::Measured, &mut load, launched)?;
+            let next = self.run_one(launch, RepetitionKind::Measured, running)?;
             let is_over = self.order.isolation == Isolation::Launch || self.pending == 0;
             if next != Next::Continue || is_over {
                 return Ok(next);
@@ -215,16 +186,11 @@ impl<E> Session<'_, '_, E> {
     }
 
     /// Runs and records one repetition.
-    fn run_one(
-        &mut self,
-        launch: u32,
-        kind: RepetitionKind,
-        load: &mut Load,
-        launched: &mut Launched<'_>,
-    ) -> Result<Next, E> {
+    fn run_one(&mut self, launch: u32, kind: RepetitionKind, running: &mut Running<'_>) -> Result<Next, E> {
         (self.sink)(Event::Begins(kind))?;
-        let outcome = self.repetition(load, launched);
-        load.n_completed += u32::from(matches!(outcome, Outcome::Completed(_)));
+        let workload = self.order.workload;
+        let generate = |engine: &mut dyn Engine, sent_ns| engine.generate(workload, sent_ns);
+        let outcome = repetition(running, workload, self.clock, generate);
         // What a plan warms up must be warm: a launch whose warm-up failed measures nothing.
         let is_cold = kind == RepetitionKind::Warmup && matches!(outcome, Outcome::Failed(_));
         let next = match follows(&outcome) {
@@ -240,40 +206,6 @@ impl<E> Session<'_, '_, E> {
             self.record(launch, RepetitionKind::Measured, outcome)?;
         }
         Ok(next)
-    }
-
-    /// Runs one repetition. Between the two readings of the clock stands the generation and nothing else.
-    fn repetition(&self, load: &Load, launched: &mut Launched<'_>) -> Outcome {
-        launched.instruments.begin();
-        let sent_ns = self.clock.now_ns();
-        let answer = launched.engine.generate(self.order.workload, sent_ns);
-        let received_ns = self.clock.now_ns();
-        let observation = launched.instruments.end();
-        match answer.and_then(|tokens| answered_between(tokens, sent_ns, received_ns)) {
-            Ok(tokens) => self.complete(tokens, load, received_ns - sent_ns, observation),
-            Err(error) => Outcome::Failed(error),
-        }
-    }
-
-    fn complete(&self, tokens: Tokens, load: &Load, outside_ns: u64, observation: Observation) -> Outcome {
-        let timeline = match accept(&tokens, self.order.workload) {
-            Ok(timeline) => timeline,
-            Err(error) => return Outcome::Failed(error),
-        };
-        let mut completed = Completed {
-            timeline,
-            token_ids: tokens.ids,
-            margins: tokens.margins,
-            load_ns: load.load_ns,
-            outside_ns,
-            request_ns: tokens.request_ns,
-            n_before: Some(load.n_completed),
-            bytes_per_token: load.bytes_per_token.clone(),
-            observation: Box::new(observation),
-            validity: Validity::Valid,
-        };
-        completed.validity = validity::judge(&completed.inputs(self.order.workload.prompt.len()));
-        Outcome::Completed(completed)
     }
 
     fn record(&mut self, launch: u32, kind: RepetitionKind, outcome: Outcome) -> Result<(), E> {
@@ -303,48 +235,6 @@ impl<E> Session<'_, '_, E> {
             n if n < self.order.repeat => SessionStatus::Incomplete,
             _ => SessionStatus::Completed,
         }
-    }
-}
-
-/// Loads the model into a launched engine.
-fn load<'a>(mut launched: Launched<'a>, request: &LoadRequest) -> Result<(Launched<'a>, Load), EngineError> {
-    let loaded = launched.engine.load(request)?;
-    let load_ns = load_time(&loaded)?;
-    launched.instruments.loaded();
-    let bytes_per_token = loaded
-        .bytes_per_token
-        .ok_or_else(|| "the engine does not tell what a token touches".to_owned())
-        .into();
-    Ok((launched, Load { load_ns, bytes_per_token, n_completed: 0 }))
-}
-
-/// Returns how long loading took by the engine's own stamps, in nanoseconds.
-fn load_time(loaded: &Loaded) -> Result<u64, EngineError> {
-    let Loaded { request_ns, ready_ns, .. } = loaded;
-    ready_ns.checked_sub(*request_ns).ok_or_else(|| {
-        let message =
-            format!("the model was ready at {ready_ns} ns, before it was asked for at {request_ns} ns");
-        EngineError::Protocol { message }
-    })
-}
-
-/// Both sides read the same clock: an answer whose stamps lie outside the time between question and answer is none to
-/// this question.
-fn answered_between(tokens: Tokens, sent_ns: u64, received_ns: u64) -> Result<Tokens, EngineError> {
-    let last_ns = tokens.stamps_ns.last().copied().unwrap_or(received_ns);
-    if tokens.request_ns >= sent_ns && last_ns <= received_ns {
-        return Ok(tokens);
-    }
-    let message = "its stamps lie outside the time between question and answer".to_owned();
-    Err(EngineError::Protocol { message })
-}
-
-/// An engine that answered that it failed lives on; any other error is the end of its process, or of trust in it.
-fn follows(outcome: &Outcome) -> Next {
-    match outcome {
-        Outcome::Completed(_) | Outcome::Failed(EngineError::Failed { .. }) => Next::Continue,
-        Outcome::Failed(EngineError::Interrupted) => Next::Stop,
-        Outcome::Failed(_) => Next::NewLaunch,
     }
 }
 

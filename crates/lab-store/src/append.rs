@@ -1,4 +1,5 @@
-//! The writing side: four appends, each one transaction. There is no other way to write.
+//! The appends that make up a session, each one transaction. Baselines and calibrations are appended the same way, in
+//! modules of their own; there is no other way to write.
 
 #[cfg(test)]
 mod tests;
@@ -119,9 +120,9 @@ impl Store {
 }
 
 /// One column of a key: as SQLite compares it, and as a subject shows it.
-type KeyColumn<'a> = (&'a dyn ToSql, &'a dyn std::fmt::Display);
+pub(crate) type KeyColumn<'a> = (&'a dyn ToSql, &'a dyn std::fmt::Display);
 
-fn refuse_recorded(
+pub(crate) fn refuse_recorded(
     connection: &Connection,
     recorded: &Recorded,
     key: &[KeyColumn<'_>],

@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 use lab_core::engine::EngineError;
+use lab_core::experiment::Turn;
 use lab_core::fingerprint::PartKind;
 use lab_core::metric::Reading;
 use lab_core::observation::Observation;
@@ -119,6 +120,8 @@ struct CompletedBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     observation: Option<Box<Observation>>,
     validity: Validity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turns: Option<Vec<Turn>>,
 }
 
 fn not_told() -> Reading<u64> {
@@ -140,6 +143,7 @@ impl From<&Outcome> for OutcomeBody {
                 bytes_per_token: completed.bytes_per_token.clone(),
                 observation: Some(completed.observation.clone()),
                 validity: completed.validity.clone(),
+                turns: completed.turns.clone(),
             }),
         }
     }
@@ -156,6 +160,7 @@ impl CompletedBody {
             n_before,
             bytes_per_token,
             validity,
+            turns,
             ..
         } = self;
         let peak_bytes = self.peak_memory_bytes.unwrap_or_else(not_told);
@@ -171,6 +176,7 @@ impl CompletedBody {
             bytes_per_token,
             observation,
             validity,
+            turns,
         }
     }
 }

@@ -35,10 +35,12 @@ pub(crate) static REPETITION: Recorded = Recorded { table: "repetition", key: &[
 pub(crate) static MEASUREMENT: Recorded =
     Recorded { table: "measurement", key: &["session", "repetition", "metric"] };
 pub(crate) static SESSION_END: Recorded = Recorded { table: "session_end", key: &["session"] };
+pub(crate) static BASELINE: Recorded = Recorded { table: "baseline", key: &["seq"] };
+pub(crate) static CALIBRATION: Recorded = Recorded { table: "calibration", key: &["id"] };
 
 /// Every table but the chain itself.
-pub(crate) static RECORDED: [&Recorded; 6] =
-    [&PART, &SESSION, &LAUNCH, &REPETITION, &MEASUREMENT, &SESSION_END];
+pub(crate) static RECORDED: [&Recorded; 8] =
+    [&PART, &SESSION, &LAUNCH, &REPETITION, &MEASUREMENT, &SESSION_END, &BASELINE, &CALIBRATION];
 
 impl Recorded {
     /// Returns the subject of the row with a key.

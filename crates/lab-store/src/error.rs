@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use lab_core::record::SessionId;
 use rusqlite::ErrorCode;
 
+use crate::baseline::{BaselineName, offer};
 use crate::open::ReadOnlyReason;
 
 /// Why the store could not do what it was asked.
@@ -138,6 +139,16 @@ pub enum StoreError {
     UnknownSession {
         /// The session asked for.
         session: SessionId,
+    },
+    /// A name that no baseline has.
+    #[error("no baseline is called `{name}`; {}", offer(nearest.as_ref(), known))]
+    UnknownBaseline {
+        /// The name asked for.
+        name: String,
+        /// The name that looks most like it, if one does.
+        nearest: Option<BaselineName>,
+        /// Every name that holds.
+        known: Vec<BaselineName>,
     },
     /// A repetition of a launch that was not recorded.
     #[error("session {session} has no launch {launch}, so no repetition of it can be recorded")]

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
-use lab_core::fingerprint::{Isolation, PlanPart};
+use lab_core::fingerprint::{Isolation, Mode, PlanPart};
 use lab_core::metric::{Measurement, Reading};
 use lab_core::observation::Observation;
 use lab_core::record::{
@@ -17,6 +18,7 @@ use lab_core::validity::Validity;
 use lab_core::workload::Sampling;
 use uuid::Builder;
 
+use crate::calibration::{CalibrationKind, CalibrationRow};
 use crate::open::Store;
 
 /// A store in a folder of its own that vanishes with it.
@@ -57,6 +59,29 @@ pub(crate) fn session(n: u32) -> Session {
 pub(crate) fn record(store: &mut Store, session: &Session) {
     record_unfinished(store, session);
     store.end_session(session.header.id, &session.end.unwrap()).unwrap();
+}
+
+/// Sets a name to a recorded session, sets it anew, removes it, and records a calibration: a row of every kind that belongs
+/// to no session.
+pub(crate) fn name_and_calibrate(store: &mut Store, session: SessionId) {
+    let name = "main".parse().unwrap();
+    for (seconds, session, note) in
+        [(1, Some(&session), None), (2, Some(&session), Some("again")), (3, None, None)]
+    {
+        store.set_baseline(&name, session, Timestamp::from_second(seconds).unwrap(), note).unwrap();
+    }
+    store.append_calibration(&calibration(1)).unwrap();
+}
+
+/// Returns calibration `n`; a greater `n` is newer.
+pub(crate) fn calibration(n: u32) -> CalibrationRow {
+    CalibrationRow {
+        id: id(n).0,
+        made_at: Timestamp::from_second(1_763_700_000 + i64::from(n)).unwrap(),
+        fingerprint: Digest::of(b"fingerprint"),
+        kind: CalibrationKind::Compare,
+        body: serde_json::json!({"spread": 0.012_3, "sessions": [n, n + 1]}),
+    }
 }
 
 /// Records a session but for its end.
@@ -107,6 +132,7 @@ fn plan_part(header: &SessionHeader) -> PlanPart {
         isolation: Isolation::Launch,
         warmup: 1,
         sample_hz: 10.0,
+        mode: Mode::Alone,
         name: header.plan_name.clone(),
         repeat: header.repeat,
     }
@@ -114,7 +140,13 @@ fn plan_part(header: &SessionHeader) -> PlanPart {
 
 pub(crate) fn launch(index: u32) -> Launch {
     let conditions = serde_json::json!({"load_1m": 1.0, "steal": 0.1, "note": null});
-    Launch { index, start: LaunchStart::Ready { load_ns: 7_000_001 }, conditions, profile: None }
+    Launch {
+        index,
+        start: LaunchStart::Ready { load_ns: 7_000_001 },
+        conditions,
+        profile: None,
+        layout: None,
+    }
 }
 
 /// Repetition `index` of session `n`: even ones are warm-ups, the last failed.
@@ -145,6 +177,7 @@ pub(crate) fn completed(n: u32, index: u32) -> Completed {
         outside_ns: 20_000_000,
         request_ns: 1_000_003,
         n_before: Some(1),
+        turns: None,
         bytes_per_token: Reading::Value(9_007),
         observation: Box::new(Observation::unobserved(Reading::Value(45_600_007))),
         validity: if index == 3 {

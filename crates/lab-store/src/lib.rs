@@ -1,8 +1,9 @@
 //! The append-only, hash-chained store of recordings: one SQLite file, one concrete type, [`Store`].
 //!
 //! A store only grows. [`Store::begin_session`], [`Store::append_launch`], [`Store::append_repetition`] and
-//! [`Store::end_session`] are the whole writing side; there is no update and no deletion, in this API or below it,
-//! where triggers refuse both to anyone who opens the file with another tool (invariant I4). Each append is one
+//! [`Store::end_session`] record sessions, [`Store::set_baseline`] names them, [`Store::append_calibration`] records what is
+//! known of their noise. That is the whole writing side; there is no update and no deletion, in this API or below it, where
+//! triggers refuse both to anyone who opens the file with another tool (invariant I4). Each append is one
 //! `BEGIN IMMEDIATE` transaction that is on the disk when the call returns, so that a killed run loses the
 //! repetition in flight and nothing else, and so that several processes may record into one store at once.
 //!
@@ -18,26 +19,37 @@
 //! |---|---|
 //! | [`migrate`] | the schema, its versions, and one line on every table |
 //! | `open` | opens and refuses files |
-//! | `append` | the writing side |
+//! | `append` | what a session is appended by |
+//! | `baseline` | names for sessions, and their history |
 //! | `body` | rows from records and back |
+//! | `calibration` | documents about a fingerprint |
 //! | [`chain`] | digests of rows, links and heads |
+//! | `launch_means` | what launches of one fingerprint measured |
 //! | `query` | [`Store::list`] and [`Store::load`] |
+//! | `family` | [`Store::families`]: sessions that may differ in the engine alone |
 //! | `resolve` | what a user types, to a session id |
 //! | `verify` | recomputes everything |
 
 mod append;
+mod baseline;
 mod body;
+mod calibration;
 pub mod chain;
 mod error;
+mod family;
 #[cfg(test)]
 mod fixture;
+mod launch_means;
 pub mod migrate;
 mod open;
 mod query;
 mod resolve;
 mod verify;
 
+pub use baseline::{Baseline, BaselineChange, BaselineName, BaselineNameError};
+pub use calibration::{CalibrationKind, CalibrationRow};
 pub use error::StoreError;
+pub use family::Family;
 pub use open::{Mode, ReadOnlyReason, Store};
 pub use query::{ListFilter, SessionRow};
 pub use resolve::ResolveError;

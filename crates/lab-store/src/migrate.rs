@@ -14,14 +14,16 @@
 //! | `repetition` | one `generate`: kind, outcome and validity as words, the timeline as LEB128 bytes (`NULL` for a failure), everything else as JSON | `session, idx` |
 //! | `measurement` | one published metric of one measured repetition: its value, or why there is none, never both and never neither | `session, metric, repetition` |
 //! | `session_end` | that a session ended, when and how; a session without such a row is still running or was killed | `session` |
+//! | `baseline` | that a name was set to a session, or removed (no session); the newest row of a name holds | `seq`, from 1 without gaps |
+//! | `calibration` | a document about a fingerprint, as JSON, with its time and kind | `id`, a UUID |
 //! | `chain` | one link of the hash chain, for one row of the tables above | `seq`, from 1 without gaps |
 //!
 //! Times are nanoseconds since 1970-01-01 UTC. Metrics are text keys, so that a new metric is no migration. All tables
 //! are `STRICT`; recorded ones are also `WITHOUT ROWID`, because a hidden rowid would be a second key through which
 //! `INSERT OR REPLACE` could delete a row.
 //!
-//! Triggers refuse every update and deletion, every insertion over an existing key, every link that is not the next
-//! one, and every row of a session that has ended.
+//! Triggers refuse every update and deletion, every insertion over an existing key, every link and every baseline that is
+//! not the next one, and every row of a session that has ended.
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ pub struct Migration {
 pub static MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
     Migration { name: "0002_observations", sql: include_str!("migrations/0002_observations.sql") },
+    Migration { name: "0003_experiments", sql: include_str!("migrations/0003_experiments.sql") },
 ];
 
 /// The `PRAGMA application_id` of every store: `lab1` in ASCII.

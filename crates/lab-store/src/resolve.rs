@@ -7,6 +7,7 @@
 //! | four digits or more | the only session whose id begins or ends so |
 //! | `@latest` | the newest session |
 //! | `@latest~2` | the one two before the newest |
+//! | `@main` | the session that the baseline `main` stands for |
 //!
 //! Ids begin with their time, and so neighbours begin alike; they end at random. That is why an end is as good as a
 //! beginning here, and why the end is what listings show.
@@ -14,7 +15,8 @@
 use lab_core::record::SessionId;
 use uuid::Uuid;
 
-use crate::error::StoreError;
+use crate::baseline::{Baseline, BaselineName, RESERVED, held, nearest, quote};
+use crate::error::{Failure, StoreError};
 use crate::open::Store;
 use crate::query::{SHORT_ID, ids};
 
@@ -51,11 +53,15 @@ pub enum ResolveError {
         /// What was typed.
         text: String,
     },
-    /// A `@` word that lab does not know.
-    #[error("`{text}` is no name of a session; known are `@latest` and `@latest~N`")]
+    /// A `@` word that is neither `@latest` nor a baseline.
+    #[error("`{text}` is no name of a session; {}", offer(nearest.as_ref(), known))]
     UnknownName {
         /// What was typed.
         text: String,
+        /// The baseline whose name looks most like it, if one does.
+        nearest: Option<BaselineName>,
+        /// Every baseline that it could have named.
+        known: Vec<BaselineName>,
     },
     /// `@latest~N` reaches back beyond the first session.
     #[error("`{text}` reaches back beyond the first session: the store holds {n}, so N is at most {}", n - 1)]
@@ -80,6 +86,15 @@ const fn hint(alike: bool) -> &'static str {
     if alike { "nearest" } else { "the newest" }
 }
 
+/// Words what is offered in the place of an unknown name.
+fn offer(nearest: Option<&BaselineName>, known: &[BaselineName]) -> String {
+    match (nearest, known) {
+        (Some(name), _) => format!("nearest: `@{name}`"),
+        (None, []) => "known are `@latest` and `@latest~N`".to_owned(),
+        (None, known) => format!("known are `@latest`, `@latest~N`, {}", quote(known, "@")),
+    }
+}
+
 fn join(sessions: &[SessionId]) -> String {
     /// An error is one line; a listing shows the rest.
     const SHOWN: usize = 8;
@@ -92,32 +107,57 @@ fn join(sessions: &[SessionId]) -> String {
 
 impl Store {
     /// Returns the session that a text names: a whole id, its last eight digits as listings show them, any beginning or
-    /// end of at least four digits that no other session shares, `@latest`, or `@latest~N`.
+    /// end of at least four digits that no other session shares, `@latest`, `@latest~N`, or the name of a baseline behind
+    /// a `@`.
     ///
     /// # Errors
     ///
     /// When nothing or more than one session matches, with those that are near; or when the store cannot be read.
     pub fn resolve(&self, text: &str) -> Result<SessionId, ResolveError> {
-        let sessions = ids(self.connection())
-            .map_err(|failure| failure.into_store_error(self.path(), "looking a session up"))?;
-        resolve_among(&sessions, text)
+        let look_up = || -> Result<(Vec<SessionId>, Vec<Baseline>), Failure> {
+            // One snapshot, so that a baseline never stands for a session that is not seen.
+            let snapshot = self.connection().unchecked_transaction()?;
+            // Only where one is asked for: a damaged row of a baseline keeps nobody from the sessions.
+            let baselines = if asks_for_baseline(text) { held(&snapshot)? } else { Vec::new() };
+            Ok((ids(&snapshot)?, baselines))
+        };
+        let (sessions, baselines) =
+            look_up().map_err(|failure| failure.into_store_error(self.path(), "looking a session up"))?;
+        resolve_among(&sessions, &baselines, text)
     }
 }
 
-/// Resolves a text among sessions, newest first.
-fn resolve_among(sessions: &[SessionId], text: &str) -> Result<SessionId, ResolveError> {
+fn asks_for_baseline(text: &str) -> bool {
+    text.strip_prefix('@').is_some_and(|name| !name.starts_with(RESERVED))
+}
+
+/// Resolves a text among sessions, newest first, and baselines.
+fn resolve_among(
+    sessions: &[SessionId],
+    baselines: &[Baseline],
+    text: &str,
+) -> Result<SessionId, ResolveError> {
     if sessions.is_empty() {
         return Err(ResolveError::NoSessions { text: text.to_owned() });
     }
     match text.strip_prefix('@') {
-        Some(name) => resolve_name(sessions, text, name),
+        Some(name) if asks_for_baseline(text) => resolve_baseline(baselines, text, name),
+        Some(name) => resolve_latest(sessions, text, name),
         None => resolve_digits(sessions, text),
     }
 }
 
-fn resolve_name(sessions: &[SessionId], text: &str, name: &str) -> Result<SessionId, ResolveError> {
-    let unknown = || ResolveError::UnknownName { text: text.to_owned() };
-    let back = match name.strip_prefix("latest").ok_or_else(unknown)? {
+fn resolve_baseline(baselines: &[Baseline], text: &str, name: &str) -> Result<SessionId, ResolveError> {
+    if let Some(baseline) = baselines.iter().find(|own| own.name.as_str() == name) {
+        return Ok(baseline.session);
+    }
+    let known: Vec<BaselineName> = baselines.iter().map(|own| own.name.clone()).collect();
+    Err(ResolveError::UnknownName { text: text.to_owned(), nearest: nearest(name, &known), known })
+}
+
+fn resolve_latest(sessions: &[SessionId], text: &str, name: &str) -> Result<SessionId, ResolveError> {
+    let unknown = || ResolveError::UnknownName { text: text.to_owned(), nearest: None, known: Vec::new() };
+    let back = match name.strip_prefix(RESERVED).ok_or_else(unknown)? {
         "" => 0,
         suffix => {
             let digits = suffix.strip_prefix('~').ok_or_else(unknown)?;
@@ -203,12 +243,12 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: usize) {
         let sessions = sessions();
-        assert_eq!(resolve_among(&sessions, text).unwrap(), sessions[expected], "{text}");
+        assert_eq!(resolve_among(&sessions, &[], text).unwrap(), sessions[expected], "{text}");
     }
 
     #[track_caller]
     fn check_refused(text: &str, sentence: &str) {
-        assert_eq!(resolve_among(&sessions(), text).unwrap_err().to_string(), sentence);
+        assert_eq!(resolve_among(&sessions(), &[], text).unwrap_err().to_string(), sentence);
     }
 
     #[test]
@@ -239,6 +279,46 @@ mod tests {
         for text in ["@last", "@latest~", "@latest~-1", "@latest~x", "@latest2", "@"] {
             let sentence = format!("`{text}` is no name of a session; known are `@latest` and `@latest~N`");
             check_refused(text, &sentence);
+        }
+    }
+
+    /// Names that stand for the sessions of `sessions`, one each.
+    fn baselines(names: &[&str]) -> Vec<Baseline> {
+        let baseline = |(session, name): (SessionId, &&str)| Baseline {
+            name: name.parse().unwrap(),
+            session,
+            set_at: jiff::Timestamp::UNIX_EPOCH,
+            note: None,
+        };
+        sessions().into_iter().zip(names).map(baseline).collect()
+    }
+
+    #[test]
+    fn a_baseline_is_found_by_its_name_behind_the_sign() {
+        let baselines = baselines(&["main", "release/1.4", "019a"]);
+        for (text, expected) in [("@main", 0), ("@release/1.4", 1), ("@019a", 2), ("@latest", 0)] {
+            let found = resolve_among(&sessions(), &baselines, text).unwrap();
+            assert_eq!(found, sessions()[expected], "{text}");
+        }
+        assert!(resolve_among(&sessions(), &baselines, "main").is_err());
+    }
+
+    #[test]
+    fn an_unknown_name_offers_the_nearest_or_else_all() {
+        let (known, none_set) = (baselines(&["main", "nightly"]), Vec::new());
+        let none = "known are `@latest` and `@latest~N`";
+        for (text, baselines, offered) in [
+            ("@mian", &known, "nearest: `@main`"),
+            ("@Main", &known, "nearest: `@main`"),
+            ("@main~1", &known, "nearest: `@main`"),
+            ("@nigthly2", &known, "nearest: `@nightly`"),
+            ("@prod", &known, "known are `@latest`, `@latest~N`, `@main`, `@nightly`"),
+            ("@", &known, "known are `@latest`, `@latest~N`, `@main`, `@nightly`"),
+            ("@mian", &none_set, none),
+            ("@latest~x", &known, none),
+        ] {
+            let error = resolve_among(&sessions(), baselines, text).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{text}` is no name of a session; {offered}"));
         }
     }
 
@@ -277,7 +357,7 @@ mod tests {
             "d1",
             "`d1` is too short for an id: type at least 4 digits of its beginning or its end",
         );
-        let error = resolve_among(&[], "@latest").unwrap_err();
+        let error = resolve_among(&[], &[], "@latest").unwrap_err();
         assert_eq!(error.to_string(), "`@latest` names no session: the store holds none");
     }
 }

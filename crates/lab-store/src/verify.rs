@@ -20,6 +20,7 @@ use crate::error::{Failure, StoreError};
 use crate::migrate::{apply_missing, known_schema, schema_of};
 use crate::open::Store;
 use crate::query::{ids, load_session};
+use crate::{baseline, calibration};
 
 pub use finding::Finding;
 
@@ -50,7 +51,8 @@ impl Verification {
 impl Store {
     /// Recomputes the store: SQLite's own checks, the schema against the migrations, every row digest, every link of the
     /// chain, the digests of the fingerprint parts, the columns of every session against its header and of every
-    /// repetition against its outcome, and every published measurement from its raw timeline. Looks at one snapshot, so that sessions may be recorded meanwhile.
+    /// repetition against its outcome, and every published measurement from its raw timeline; baselines and calibrations
+    /// must be readable. Looks at one snapshot, so that sessions may be recorded meanwhile.
     ///
     /// `expect_head` is a head kept elsewhere: it must be the store's head or one that the chain has passed. Without it,
     /// a chain cut at its end or rebuilt from its start goes unnoticed.
@@ -97,7 +99,7 @@ impl<'a> Check<'a> {
     }
 
     fn everything(&mut self, expect_head: Option<&Digest>) -> Result<(), Failure> {
-        let steps: [Step<'a>; 8] = [
+        let steps: [Step<'a>; 10] = [
             ("SQLite's integrity check", Self::integrity),
             ("the schema", Self::schema),
             ("the references between rows", Self::references),
@@ -106,6 +108,8 @@ impl<'a> Check<'a> {
             ("the head of the chain", Self::head),
             ("the fingerprint parts", Self::parts),
             ("the sessions", Self::sessions),
+            ("the baselines", Self::baselines),
+            ("the calibrations", Self::calibrations),
         ];
         for (what, step) in steps {
             let result = step(self);
@@ -270,6 +274,15 @@ impl<'a> Check<'a> {
             self.absorb("a session", result)?;
         }
         Ok(())
+    }
+
+    /// Reads every baseline: what they say cannot be derived again, only be read.
+    fn baselines(&mut self) -> Result<(), Failure> {
+        baseline::changes(self.connection).map(drop)
+    }
+
+    fn calibrations(&mut self) -> Result<(), Failure> {
+        calibration::all(self.connection).map(drop)
     }
 
     fn session(&mut self, session: &Session) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
+use lab_core::experiment::Layouts;
 use lab_core::fingerprint::BackendPart;
 use lab_core::plan::{EngineKind, EngineSpec};
 use lab_host::cpu::{self, Cpu};
@@ -37,6 +38,18 @@ const PASSED_TO_FOREIGN: &str = "LD_LIBRARY_PATH";
 
 /// Variables that engines take their number of threads from: rayon, candle, OpenMP.
 const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+impl Backend {
+    /// Returns the backend of a side of an experiment. Where lab itself says where memory begins, that is identity: no such
+    /// session compares with one whose layouts the kernel decided.
+    #[must_use]
+    pub(crate) fn for_pairs(mut self, layouts: Layouts) -> Self {
+        if layouts != Layouts::Kernel {
+            self.part.address_space_randomization = Some(layouts.in_words().to_owned());
+        }
+        self
+    }
+}
 
 /// Resolves a plan's engine section against this host.
 ///
@@ -115,4 +128,37 @@ fn environment(threads: u32, kind: &EngineKind) -> BTreeMap<String, String> {
     let passed = names.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let set = THREAD_VARIABLES.iter().map(|name| ((*name).to_owned(), threads.to_string()));
     passed.chain(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend() -> Backend {
+        let environment = BTreeMap::from([("OMP_NUM_THREADS".to_owned(), "2".to_owned())]);
+        let part = BackendPart {
+            kind: "cpu_avx2".to_owned(),
+            device: "cpu".to_owned(),
+            threads: 2,
+            cores: "0-1".to_owned(),
+            instruction_sets: vec!["avx2".to_owned()],
+            environment: environment.clone(),
+            nice: Some(0),
+            address_space_randomization: Some("full".to_owned()),
+            transparent_hugepages: Some("madvise".to_owned()),
+        };
+        Backend { threads: 2, cores: vec![0, 1], environment, part }
+    }
+
+    #[test]
+    fn a_backend_with_drawn_layouts_is_another_than_any_whose_layout_the_kernel_decides() {
+        let drawn = backend().for_pairs(Layouts::Shared).part.record();
+        assert_eq!(drawn.identity["address_space_randomization"], "drawn for each pair");
+        for by_kernel in ["full", "without heap", "off"] {
+            let mut ordinary = backend();
+            ordinary.part.address_space_randomization = Some(by_kernel.to_owned());
+            assert_ne!(ordinary.part.record().digest(), drawn.digest());
+            assert_eq!(ordinary.for_pairs(Layouts::Shared).part.record(), drawn);
+        }
+    }
 }

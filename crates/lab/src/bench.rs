@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lab_core::engine::{Hello, LoadRequest};
+use lab_core::experiment::Layouts;
 use lab_core::fingerprint::PartRecord;
 use lab_core::plan::Plan;
 use lab_core::workload::Workload;
@@ -17,7 +18,7 @@ use crate::backend::{self, Backend};
 use crate::failure::Result;
 use crate::global::Global;
 use crate::instruments::Instruments;
-use crate::launch::{self, Launcher};
+use crate::launch::{self, Instead, Launcher};
 use crate::prepare::{self, Model};
 use crate::{identity, plan_file};
 
@@ -26,6 +27,8 @@ pub(crate) struct Host {
     pub(crate) roots: Roots,
     cpu: Cpu,
     pub(crate) backend: Backend,
+    /// What takes the place of the engine that the plan names.
+    pub(crate) instead: Instead,
 }
 
 impl Host {
@@ -37,7 +40,12 @@ impl Host {
         if let Some(foreseen) = prepare::foresee(plan)? {
             prepare::check_foreseen(plan, &foreseen, &roots)?;
         }
-        Ok(Self { roots, cpu, backend })
+        Ok(Self { roots, cpu, backend, instead: Instead::default() })
+    }
+
+    /// Returns this host for one side of a paired experiment, whose launches have layouts of their own.
+    pub(crate) fn for_pairs(self, layouts: Layouts, instead: Instead) -> Self {
+        Self { backend: self.backend.for_pairs(layouts), instead, ..self }
     }
 }
 
@@ -60,10 +68,11 @@ impl<'a> Bench<'a> {
         interrupted: &Arc<AtomicBool>,
         global: &Global,
     ) -> Result<Self> {
-        let Host { roots, cpu, backend } = host;
+        let Host { roots, cpu, backend, instead } = host;
         let launcher = Launcher {
             kind: &plan.engine.kind,
             backend,
+            instead,
             limits: &plan.run,
             roots,
             interrupted: interrupted.clone(),

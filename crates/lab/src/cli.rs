@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    compare, completions, doctor, engine, export, launch_engine, list, man, metrics, overhead, plan, rules,
-    run, schemas, show, verify,
+    ab, baseline, calibrate, compare, completions, doctor, engine, export, gate, history, launch_engine,
+    list, man, metrics, overhead, plan, rules, run, schemas, show, verify,
 };
 use crate::global::Global;
 
@@ -12,12 +12,15 @@ const EXAMPLES: &str = "\
 Examples:
   lab run plans/quickstart.toml --repeat 5     measure, and store the session
   lab list                                     what is in the store
-  lab compare @latest~1 @latest                does the newest session reproduce the one before?
+  lab compare @latest~1 @latest                does the newest session differ from the one before?
+  lab ab plans/quickstart.toml --engine-b PATH is another build of lab faster or slower?
+  lab history quickstart                       one metric over all sessions of a plan
   lab show @latest                             one session in full
+  lab baseline set main                        call the newest session `@main`, to compare others with
   lab plan check plans/llama3.toml             what a plan would do, before it does it
   lab doctor                                   what this host can and cannot measure
 
-Exit status: 0 pass, 1 not reproduced, 2 usage or plan error, 3 inconclusive, 4 refused, 5 the run failed, 70 a bug in lab.";
+Exit status: 0 pass, 1 regressed or not reproduced, 2 usage or plan error, 3 inconclusive, 4 refused, 5 the run failed, 70 a bug in lab.";
 
 /// A reproducible benchmark laboratory for LLM inference.
 ///
@@ -37,14 +40,25 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Carry out a plan and store the session.
     Run(run::Arguments),
-    /// Ask whether one session reproduces another.
+    /// Ask whether one session changes what another measured.
     Compare(compare::Arguments),
+    /// Measure two sides at once, pair by pair, until it is decided whether they differ.
+    Ab(ab::Arguments),
+    /// Learn what this host and engine vary by when nothing changes.
+    Calibrate(calibrate::Arguments),
+    /// Decide whether a candidate may pass, as CI asks.
+    Gate(gate::Arguments),
     /// List the sessions in the store.
     List(list::Arguments),
+    /// Show one metric over the sessions of a plan, and where its level changes.
+    History(history::Arguments),
     /// Show one session.
     Show(show::Arguments),
     /// Write one session in another format.
     Export(export::Arguments),
+    /// Give names to the sessions that others are compared with.
+    #[command(subcommand, after_help = baseline::EXAMPLES)]
+    Baseline(baseline::Command),
     /// Recompute every digest in the store.
     Verify(verify::Arguments),
     /// Work with plans.
@@ -81,9 +95,14 @@ impl Command {
         match self {
             Self::Run(arguments) => run::carry_out(&arguments, global),
             Self::Compare(arguments) => compare::carry_out(&arguments, global),
+            Self::Ab(arguments) => ab::carry_out(&arguments, global),
+            Self::Calibrate(arguments) => calibrate::carry_out(&arguments, global),
+            Self::Gate(arguments) => gate::carry_out(&arguments, global),
             Self::List(arguments) => list::carry_out(&arguments, global),
+            Self::History(arguments) => history::carry_out(&arguments, global),
             Self::Show(arguments) => show::carry_out(&arguments, global),
             Self::Export(arguments) => export::carry_out(&arguments, global),
+            Self::Baseline(command) => baseline::carry_out(&command, global),
             Self::Verify(arguments) => verify::carry_out(&arguments, global),
             Self::Plan(command) => plan::carry_out(&command, global),
             Self::Doctor(arguments) => doctor::carry_out(&arguments, global),

@@ -2,7 +2,7 @@
 
 use lab_core::digest::Digest;
 use lab_core::engine::Hello;
-use lab_core::fingerprint::{EnginePart, HardwarePart, ModelPart, PlanPart};
+use lab_core::fingerprint::{EnginePart, HardwarePart, Mode, ModelPart, PlanPart};
 use lab_core::model::{ModelSource, ModelSpec};
 use lab_core::plan::{EngineKind, Plan};
 use lab_core::workload::Workload;
@@ -36,7 +36,7 @@ fn origin_of_weights(source: &ModelSource) -> String {
     }
 }
 
-pub(crate) fn plan_part(plan: &Plan, workload: &Workload, repeat: u32) -> PlanPart {
+pub(crate) fn plan_part(plan: &Plan, workload: &Workload, repeat: u32, mode: Mode) -> PlanPart {
     PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,
@@ -46,6 +46,7 @@ pub(crate) fn plan_part(plan: &Plan, workload: &Workload, repeat: u32) -> PlanPa
         isolation: plan.run.isolation,
         warmup: plan.run.warmup,
         sample_hz: plan.instruments.sample_hz,
+        mode,
         name: plan.name.clone(),
         repeat,
     }

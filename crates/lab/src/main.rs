@@ -13,6 +13,7 @@ mod launch;
 mod plan_file;
 mod prepare;
 mod progress;
+mod recording;
 mod store;
 mod terminal;
 
@@ -22,10 +23,16 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::cli::Cli;
+use crate::commands::engine;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::terminal::say;
 
 fn main() -> ExitCode {
+    // The first thing of all: nothing may have been allocated and freed before.
+    if let Err(failure) = engine::move_heap() {
+        return tell(&failure).into();
+    }
     // Not clap's `arg_required_else_help`: an option set in the environment counts as an argument there.
     if std::env::args_os().len() < 2 {
         say(&Cli::command().render_long_help().to_string());
@@ -36,14 +43,16 @@ fn main() -> ExitCode {
     let outcome = catch_unwind(AssertUnwindSafe(|| command.carry_out(&global)));
     let exit = match outcome {
         Ok(Ok(exit)) => exit,
-        Ok(Err(failure)) => {
-            say(&format!("error: {failure}"));
-            failure.exit
-        }
+        Ok(Err(failure)) => tell(&failure),
         Err(_) => {
             say("error: this is a bug in lab, not a mistake of yours; please report the lines above");
             Exit::Bug
         }
     };
     exit.into()
+}
+
+fn tell(failure: &Failure) -> Exit {
+    say(&format!("error: {failure}"));
+    failure.exit
 }

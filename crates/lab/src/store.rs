@@ -1,9 +1,16 @@
 //! Opening the store and finding sessions in it, with words for what goes wrong.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use lab_compare::noise;
+use lab_compare::stopping::Noise;
+use lab_core::calibration::Calibration;
+use lab_core::digest::Digest;
+use lab_core::metric::{METRICS, Metric};
 use lab_core::record::Session;
-use lab_store::{Mode, ResolveError, Store, StoreError};
+use lab_core::report::Drift;
+use lab_store::{CalibrationKind, CalibrationRow, Mode, ResolveError, Store, StoreError};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -12,10 +19,20 @@ use crate::terminal::say;
 
 /// Opens the store for recording; makes it when there is none.
 pub(crate) fn open_for_recording(path: &Path) -> Result<Store> {
-    let store = Store::open(path)?;
+    refuse_read_only(Store::open(path)?)
+}
+
+/// Opens the store for recording; makes none.
+pub(crate) fn open_existing_for_recording(path: &Path) -> Result<Store> {
+    refuse_read_only(Store::open_existing(path)?)
+}
+
+fn refuse_read_only(store: Store) -> Result<Store> {
     match store.mode() {
         Mode::ReadWrite => Ok(store),
-        Mode::ReadOnly { reason } => Err(StoreError::ReadOnly { path: path.to_owned(), reason }.into()),
+        Mode::ReadOnly { reason } => {
+            Err(StoreError::ReadOnly { path: store.path().to_owned(), reason }.into())
+        }
     }
 }
 
@@ -34,6 +51,41 @@ pub(crate) fn load(store: &Store, typed: &str) -> Result<Session> {
     Ok(store.load(&id)?)
 }
 
+/// Returns what sessions of a baseline's fingerprint differ by, as far as the store has enough of them, for every metric
+/// that may be judged.
+pub(crate) fn drifts(store: &Store, baseline: &Session) -> Result<BTreeMap<String, Drift>> {
+    let judged = METRICS.iter().filter(|metric| baseline.header.tolerance(metric).is_some());
+    let digest = baseline.fingerprint_digest();
+    let drift = |metric: &Metric| -> Result<(String, Drift)> {
+        let id = metric.id();
+        let drift = noise::drift(&store.launch_means(&digest, &id)?);
+        Ok((id, drift))
+    };
+    judged.map(drift).collect()
+}
+
+/// Returns what the newest calibration of a family knows of pairs of launches; nothing where there is none.
+///
+/// A correlation below 0 would narrow an interval, and no calibration is that sure.
+pub(crate) fn noise(store: &Store, family: &Digest) -> Result<Noise> {
+    let newest = store.calibrations(family, CalibrationKind::Ab)?.into_iter().next();
+    let read = |row: CalibrationRow| serde_json::from_value::<Calibration>(row.body).ok();
+    Ok(newest.and_then(read).map_or_else(Noise::default, |own| Noise {
+        serial_correlation: own.noise.serial_correlation.max(0.0),
+        bias: own.noise.between,
+    }))
+}
+
+/// Finds the session that a gate compares with: by the name of a baseline, or as any session is named.
+pub(crate) fn load_baseline(store: &Store, typed: &str) -> Result<Session> {
+    let named = store.resolve(&format!("@{typed}"));
+    let id = match named {
+        Ok(id) if !typed.starts_with('@') => id,
+        _ => store.resolve(typed)?,
+    };
+    Ok(store.load(&id)?)
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
@@ -43,6 +95,7 @@ impl From<StoreError> for Failure {
             StoreError::Foreign { .. } | StoreError::NotSqlite { .. } => {
                 Some("`--store PATH` names another file")
             }
+            StoreError::UnknownBaseline { .. } => Some("`lab baseline list` shows the baselines"),
             _ => None,
         };
         let failure = Self::with(exit_of(&error), error);
@@ -61,11 +114,14 @@ fn exit_of(error: &StoreError) -> Exit {
     }
 }
 
+const HINT: &str =
+    "`lab list` shows the sessions and `lab baseline list` the baselines; `@latest` is the newest session";
+
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
             ResolveError::Store(error) => error.into(),
-            other => Self::usage(other).hint("`lab list` shows the sessions; `@latest` is the newest"),
+            other => Self::usage(other).hint(HINT),
         }
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::energy::{check_energy, check_instruments};
-use super::error::nearest;
+use super::gate::check_gate;
 use super::{EngineKind, EngineSpec, Plan, PlanError, PlanErrors, RunSpec, raw};
 use crate::digest::Digest;
 use crate::fingerprint::Isolation;
 use crate::metric::{self, METRICS};
 use crate::model::{ModelSource, ModelSpec, Requantize};
+use crate::nearest::nearest;
 use crate::tolerance::Tolerance;
 use crate::workload::{PromptSpec, Sampling, Stop, WorkloadSpec};
 
@@ -52,6 +53,7 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
         energy,
         instruments,
         tolerances,
+        gate,
     } = raw;
     let mut complaints = Complaints::default();
     complaints.keep(check_version(&version));
@@ -63,6 +65,7 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
     let energy = complaints.keep(check_energy(energy));
     let instruments = complaints.keep(check_instruments(&instruments));
     let tolerances = check_tolerances(tolerances, &mut complaints);
+    let gate = complaints.keep(check_gate(gate, &tolerances));
     let parts = || {
         Some(Plan {
             name: name?,
@@ -74,6 +77,7 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
             energy: energy?,
             instruments: instruments?,
             tolerances,
+            gate: gate?,
             text: text.to_owned(),
         })
     };

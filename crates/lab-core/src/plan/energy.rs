@@ -8,9 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::complaint;
-use super::error::nearest;
 use super::{PlanError, raw};
 use crate::energy::MeterKind;
+use crate::nearest::nearest;
 
 /// How energy is measured.
 #[derive(Debug, Clone, PartialEq, Eq)]

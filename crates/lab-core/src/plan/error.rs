@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::nearest::nearest;
+
 /// One complaint about a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanError {
@@ -49,15 +51,4 @@ fn nearest_key(message: &str) -> Option<String> {
 
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
-}
-
-/// Returns the candidate most like `name`, when one is like it enough to be meant.
-///
-/// Jaro-Winkler similarity of at least 0.8: `repeats` finds `repeat`, `foo` finds nothing.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.8)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, candidate)| candidate)
 }

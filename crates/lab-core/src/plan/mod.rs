@@ -6,6 +6,7 @@
 mod check;
 mod energy;
 mod error;
+mod gate;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use schemars::Schema;
 
 pub use energy::{EnergySource, EnergySpec, EnergyUnit, ExternalAddress, ExternalMeter, InstrumentSpec};
 pub use error::{PlanError, PlanErrors};
+pub use gate::{DifferentOutputGate, GateSpec, InconclusiveGate};
 
 use crate::fingerprint::Isolation;
 use crate::metric::{METRICS, Metric};
@@ -44,6 +46,8 @@ pub struct Plan {
     pub instruments: InstrumentSpec,
     /// Tolerances that replace those of the metric table, by full metric id.
     pub tolerances: BTreeMap<String, Tolerance>,
+    /// What a gate demands.
+    pub gate: GateSpec,
     /// The file's text, byte for byte.
     pub text: String,
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{EnergySource, EnergyUnit, Script};
+use super::{DifferentOutputGate, EnergySource, EnergyUnit, InconclusiveGate, Script};
 use crate::energy::MeterKind;
 use crate::fingerprint::Isolation;
 use crate::model::{RequantizeTo, SyntheticLlama};
@@ -47,6 +47,29 @@ pub(super) struct Plan {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Tolerance>")]
     pub(super) tolerances: BTreeMap<Spanned<String>, Spanned<Tolerance>>,
+    /// What a gate demands.
+    #[serde(default)]
+    pub(super) gate: Gate,
+}
+
+/// What a gate demands.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gate {
+    /// The metrics that are judged, by bare name or full id. All that have a tolerance when absent.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub(super) metrics: Option<Spanned<Vec<Spanned<String>>>>,
+    /// What data that cannot tell come to. `fail` when absent.
+    pub(super) inconclusive: Option<InconclusiveGate>,
+    /// What an engine that says something else comes to. `refuse` when absent.
+    pub(super) different_output: Option<DifferentOutputGate>,
+    /// Engines may part where the two greatest logits are closer than this. 0.5 when absent.
+    #[schemars(with = "Option<f64>")]
+    pub(super) output_margin: Option<Spanned<f64>>,
+    /// Rules of validity whose suspicion does not keep from a verdict.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) admit: Vec<Spanned<String>>,
 }
 
 /// The model.

@@ -2,14 +2,12 @@
 
 use lab_core::record::SessionStatus;
 
-use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
+use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, minutes, numbers, words};
 use crate::list_json::ListRow;
 use crate::quantity::format_quantity;
 
 /// Digits of a fingerprint that a list shows: enough to see at a glance which sessions share one.
 const FINGERPRINT_DIGITS: usize = 8;
-/// `2026-01-02T03:04`: RFC 3339 up to minutes.
-const MINUTES_DIGITS: usize = 16;
 
 /// Lays out the list of sessions, in the order given.
 pub fn sessions(rows: &[ListRow]) -> Page {
@@ -30,10 +28,9 @@ pub fn sessions(rows: &[ListRow]) -> Page {
 }
 
 fn row(session: &ListRow) -> Row {
-    let started: String = session.started_at.chars().take(MINUTES_DIGITS).collect();
     let cells = vec![
         session.short_id.clone(),
-        started.replace('T', " "),
+        minutes(&session.started_at),
         session.plan.clone(),
         session.model.clone(),
         format!("{}/{}", session.completed, session.asked),

@@ -1,14 +1,22 @@
 //! What people read, laid out without a format: titles, facts, grids and lines. [`crate::table`] and
 //! [`crate::markdown`] render it.
 
+mod baseline;
+mod calibration;
 mod doctor;
+mod gate;
+mod history;
 mod list;
 mod overhead;
 mod plan_check;
 mod report;
 mod session;
 
+pub use baseline::{baseline, baselines};
+pub use calibration::calibrations;
 pub use doctor::doctor;
+pub use gate::gate;
+pub use history::history;
 pub use list::sessions;
 pub use overhead::overhead;
 pub use plan_check::plan_check;
@@ -30,6 +38,8 @@ pub enum Block {
     Grid(Grid),
     /// Sentences of their own, one a line.
     Lines(Vec<Text>),
+    /// Lines drawn in text, each of spans: neither broken nor filled.
+    Figure(Vec<Vec<Text>>),
 }
 
 /// Text and what it means for the reader. The words alone must say it too: colour is never the only carrier.
@@ -91,7 +101,7 @@ pub struct Row {
 }
 
 impl Text {
-    fn plain(words: impl Into<String>) -> Self {
+    pub(crate) fn plain(words: impl Into<String>) -> Self {
         Self { words: words.into(), tone: Tone::Plain }
     }
 
@@ -106,6 +116,14 @@ const fn words(title: &'static str) -> Column {
 
 const fn numbers(title: &'static str) -> Column {
     Column { title, alignment: Alignment::Right }
+}
+
+/// `2026-01-02T03:04`: RFC 3339 up to minutes.
+const MINUTES_DIGITS: usize = 16;
+
+/// Returns a time (RFC 3339, UTC) as people read it: `2026-01-02 03:04`.
+fn minutes(time: &str) -> String {
+    time.chars().take(MINUTES_DIGITS).collect::<String>().replace('T', " ")
 }
 
 /// Stands where a figure is absent.

@@ -1,8 +1,11 @@
 //! A comparison of two sessions.
 
-use lab_core::fingerprint::Difference;
+use lab_core::fingerprint::{Difference, Mode};
 use lab_core::metric::{find, short_name};
-use lab_core::report::{Conclusion, Judgement, MetricComparison, Refusal, Report, Side, Suspicion};
+use lab_core::report::{
+    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PointRule, Refusal, Report, Rule,
+    Scale, Side, Suspicion,
+};
 use lab_core::summary::Summary;
 use lab_core::tolerance::change_in_words;
 use serde_json::Value;
@@ -23,14 +26,47 @@ pub fn report(report: &Report) -> Page {
             ("candidate".to_owned(), Text::plain(side(&report.candidate))),
         ]),
     ];
+    blocks.extend(varied_fields(report));
+    blocks.extend(report.paired.as_ref().map(|own| Block::Facts(paired(own))));
     blocks.extend(refused_fields(&report.refusals));
     blocks.extend(lines(other_refusals(&report.refusals)));
     if !report.metrics.is_empty() {
-        blocks.push(Block::Grid(metrics(&report.metrics)));
+        blocks.push(Block::Grid(metrics(report.rule, &report.metrics)));
     }
     blocks.extend(lines(notes(report)));
-    blocks.push(Block::Lines(vec![Text::toned(report.headline.clone(), tone(report.conclusion))]));
+    let mut last = vec![Text::toned(report.headline.clone(), tone(report.conclusion))];
+    last.extend(report.advice.clone().map(Text::plain));
+    blocks.push(Block::Lines(last));
     Page(blocks)
+}
+
+/// Lists what the declared part differs in.
+fn varied_fields(report: &Report) -> Option<Block> {
+    let columns = vec![words("varied"), words("field"), words("baseline"), words("candidate")];
+    let rows: Vec<Row> = report.varied.iter().map(difference_row).collect();
+    (!rows.is_empty()).then_some(Block::Grid(Grid { columns, rows }))
+}
+
+fn paired(paired: &Paired) -> Vec<(String, Text)> {
+    let Paired { mode, pairs, pairs_left_out, turns, turns_left_out, stopping, uninterrupted, .. } = paired;
+    let how = match mode {
+        Mode::LockStep { tokens } => format!("lock-step, {tokens} tokens a turn"),
+        Mode::Alone => "launches alternating".to_owned(),
+    };
+    let left_out =
+        |n: usize, what: &str| if n > 0 { format!(", {n} {what} left out") } else { String::new() };
+    let counted = format!(
+        "{pairs} of at most {}{}; {turns} turns a side{}",
+        stopping.most_pairs(),
+        left_out(*pairs_left_out, "more"),
+        left_out(*turns_left_out, "of them")
+    );
+    let mut facts =
+        vec![("experiment".to_owned(), Text::plain(how)), ("pairs".to_owned(), Text::plain(counted))];
+    facts.extend(uninterrupted.map(|change| {
+        ("uninterrupted".to_owned(), Text::plain(format!("tokens_per_sec {}", change_in_words(change, None))))
+    }));
+    facts
 }
 
 fn lines(lines: Vec<Text>) -> Option<Block> {
@@ -61,8 +97,8 @@ fn side(side: &Side) -> String {
 
 fn tone(conclusion: Conclusion) -> Tone {
     match conclusion {
-        Conclusion::Reproduced => Tone::Good,
-        Conclusion::NotReproduced => Tone::Bad,
+        Conclusion::Equivalent | Conclusion::Improved | Conclusion::Reproduced => Tone::Good,
+        Conclusion::Regressed | Conclusion::NotReproduced => Tone::Bad,
         Conclusion::Refused | Conclusion::Inconclusive => Tone::Doubtful,
     }
 }
@@ -114,46 +150,85 @@ fn detail(refusal: &Refusal) -> String {
     }
 }
 
-fn metrics(metrics: &[MetricComparison]) -> Grid {
-    let columns = vec![
-        words("metric"),
-        numbers("n"),
-        numbers("baseline"),
-        numbers("spread"),
-        numbers("n"),
-        numbers("candidate"),
-        numbers("spread"),
-        numbers("change"),
-        numbers("tolerance"),
-        words("judgement"),
-    ];
+/// Lays the metrics out. What decides stands in the table: by intervals the interval, by means the spread of either side.
+fn metrics(rule: Rule, metrics: &[MetricComparison]) -> Grid {
     let is_shown = |own: &&MetricComparison| own.tolerance.is_some() || !is_detail(&own.metric);
-    Grid { columns, rows: metrics.iter().filter(is_shown).map(metric_row).collect() }
+    let columns = match rule {
+        Rule::Interval => vec![
+            words("metric"),
+            numbers("n"),
+            numbers("baseline"),
+            numbers("n"),
+            numbers("candidate"),
+            numbers("change"),
+            numbers("95 % interval"),
+            numbers("tolerance"),
+            words("judgement"),
+        ],
+        Rule::Contract => vec![
+            words("metric"),
+            numbers("n"),
+            numbers("baseline"),
+            numbers("spread"),
+            numbers("n"),
+            numbers("candidate"),
+            numbers("spread"),
+            numbers("change"),
+            numbers("tolerance"),
+            words("judgement"),
+        ],
+    };
+    let rows = metrics.iter().filter(is_shown).map(|metric| metric_row(rule, metric)).collect();
+    Grid { columns, rows }
 }
 
-fn metric_row(metric: &MetricComparison) -> Row {
+fn metric_row(rule: Rule, metric: &MetricComparison) -> Row {
+    let absent = |cell: Option<String>| cell.unwrap_or_else(|| ABSENT.to_owned());
     let change = metric.relative_change.map(|change| change_in_words(change, metric.tolerance));
     let mark = if metric.unofficial_tolerance { "*" } else { "" };
     let tolerance = metric.tolerance.map(|own| format!("{}{mark}", own.in_unit(&metric.unit)));
     let (judgement, tone) = judgement(&metric.judgement);
     let mut cells = vec![bare_name(&metric.metric).to_owned()];
-    cells.extend(side_cells(metric.baseline.as_ref(), &metric.unit));
-    cells.extend(side_cells(metric.candidate.as_ref(), &metric.unit));
-    cells.push(change.unwrap_or_else(|| ABSENT.to_owned()));
-    cells.push(tolerance.unwrap_or_else(|| ABSENT.to_owned()));
+    for side in [&metric.baseline, &metric.candidate] {
+        cells.extend(side_cells(rule, side.as_ref(), &metric.unit));
+    }
+    cells.push(absent(change));
+    cells.extend((rule == Rule::Interval).then(|| absent(interval(metric))));
+    cells.push(absent(tolerance));
     cells.push(judgement.to_owned());
     Row { cells, tone }
 }
 
-fn side_cells(summary: Option<&Summary>, unit: &str) -> [String; 3] {
-    match summary {
-        Some(summary) => [summary.n.to_string(), format_value(summary.mean, unit), spread(summary)],
-        None => [ABSENT; 3].map(str::to_owned),
+/// Writes the ends of an interval: `-1.2 to +2.0 %`.
+fn interval(metric: &MetricComparison) -> Option<String> {
+    let ChangeInterval { scale, low, high, .. } = metric.interval.value()?;
+    Some(match scale {
+        Scale::Relative => {
+            let low = change_in_words(*low, metric.tolerance);
+            format!("{} to {}", low.trim_end_matches(" %"), change_in_words(*high, metric.tolerance))
+        }
+        Scale::Absolute => {
+            format!("{} to {}", format_value(*low, &metric.unit), format_value(*high, &metric.unit))
+        }
+    })
+}
+
+fn side_cells(rule: Rule, summary: Option<&Summary>, unit: &str) -> Vec<String> {
+    let mut cells = match summary {
+        Some(summary) => vec![summary.n.to_string(), format_value(summary.mean, unit), spread(summary)],
+        None => vec![ABSENT.to_owned(); 3],
+    };
+    if rule == Rule::Interval {
+        cells.pop();
     }
+    cells
 }
 
 fn judgement(judgement: &Judgement) -> (&'static str, Tone) {
     match judgement {
+        Judgement::Equivalent => ("equivalent", Tone::Good),
+        Judgement::Improved => ("improved", Tone::Good),
+        Judgement::Regressed => ("regressed", Tone::Bad),
         Judgement::Within => ("within", Tone::Good),
         Judgement::BeyondBetter => ("better", Tone::Doubtful),
         Judgement::BeyondWorse => ("worse", Tone::Bad),
@@ -172,6 +247,40 @@ fn is_detail(id: &str) -> bool {
 /// A table of one comparison has room for a metric's name only; names are unique across contracts.
 fn bare_name(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(_, name)| name)
+}
+
+/// Says how far the intervals of judged metrics hold what sessions differ by.
+fn drift(metrics: &[MetricComparison]) -> Option<String> {
+    let judged = metrics.iter().filter(|metric| metric.tolerance.is_some());
+    let drifts =
+        judged.filter_map(|metric| Some((bare_name(&metric.metric), metric.interval.value()?.drift)));
+    let said: Vec<String> = drifts
+        .filter_map(|(name, drift)| match drift {
+            Drift::Paired => None,
+            Drift::Unknown => Some(format!(
+                "drift of {name} unknown: its interval holds what launches vary by, not what sessions differ by"
+            )),
+            Drift::Known { standard_deviation, sessions } => Some(format!(
+                "drift of {name}: {:.1} % between {sessions} sessions, held by its interval",
+                standard_deviation * 100.0
+            )),
+        })
+        .collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Says what the contract's own rule would conclude.
+fn point_rule(metrics: &[MetricComparison]) -> Option<String> {
+    let said = |own: &MetricComparison| {
+        let word = match own.point_rule? {
+            PointRule::Within => "within",
+            PointRule::BeyondBetter => "beyond, better",
+            PointRule::BeyondWorse => "beyond, worse",
+        };
+        Some(format!("{} {word}", bare_name(&own.metric)))
+    };
+    let said: Vec<String> = metrics.iter().filter_map(said).collect();
+    (!said.is_empty()).then(|| format!("the contract's rule of means would say: {}", said.join(", ")))
 }
 
 fn notes(report: &Report) -> Vec<Text> {
@@ -211,6 +320,9 @@ fn notes(report: &Report) -> Vec<Text> {
         .then(|| format!("admitted by the caller: {}", report.admitted.join(", ")));
     let rules = (report.baseline.rules != report.candidate.rules)
         .then(|| "the two sides were judged by different versions of the rules of validity".to_owned());
-    let reasons = reasons.chain(suspicions).chain(admitted).chain(rules);
+    let by_interval = report.rule == Rule::Interval && !report.metrics.is_empty();
+    let drift = by_interval.then(|| drift(&report.metrics)).flatten();
+    let point = by_interval.then(|| point_rule(&report.metrics)).flatten();
+    let reasons = reasons.chain(suspicions).chain(admitted).chain(rules).chain(point).chain(drift);
     reasons.chain(unofficial).chain(loosened).chain(context).map(Text::plain).collect()
 }

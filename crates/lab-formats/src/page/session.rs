@@ -2,7 +2,8 @@
 
 use lab_core::energy::MeterKind;
 use lab_core::engine::OperationTime;
-use lab_core::fingerprint::Fingerprint;
+use lab_core::experiment::Experiment;
+use lab_core::fingerprint::{Fingerprint, Mode};
 use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
 use lab_core::record::{IdleBaseline, LaunchStart, Outcome, RecordedRepetition, Session};
 use lab_core::summary::{MetricSummary, Summary};
@@ -23,7 +24,7 @@ pub fn session(recording: Recording<'_>) -> Page {
     let mut blocks = vec![
         Block::Title(format!("session {}", session.header.id)),
         Block::Facts(facts(session)),
-        Block::Grid(figures(recording.figures, Detail::Results)),
+        Block::Grid(result_figures(recording.figures)),
     ];
     let mut notes = unavailable(recording);
     notes.extend(failures(session));
@@ -64,9 +65,9 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
     let header = &session.header;
     let fingerprint = &header.fingerprint;
     let backend = &fingerprint.backend;
-    let (completed, usable) = (session.completed().count(), session.usable().count());
-    let left_out =
-        if usable < completed { format!(", {} invalid left out", completed - usable) } else { String::new() };
+    let usable = session.usable().count();
+    let invalid = session.completed().filter(|(_, completed)| !completed.is_usable()).count();
+    let left_out = if invalid > 0 { format!(", {invalid} invalid left out") } else { String::new() };
     let status = format!("{}, {usable} of {} repetitions{left_out}", session.status(), header.repeat);
     let identity = |part, field| crate::identity_text(part, field).unwrap_or_else(|| "unknown".to_owned());
     let fact = |name: &str, words: String| (name.to_owned(), Text::plain(words));
@@ -84,8 +85,19 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
         ("validity".to_owned(), validity(session)),
     ]
     .into_iter()
+    .chain(header.experiment.as_ref().map(|own| fact("experiment", experiment(own))))
     .chain(instruments(session))
     .collect()
+}
+
+/// Says which side of what a session is: `side B of 019a…, lock-step, 4 tokens a turn, at most 36 pairs`.
+fn experiment(experiment: &Experiment) -> String {
+    let Experiment { id, side, mode, stopping, .. } = experiment;
+    let how = match mode {
+        Mode::LockStep { tokens } => format!("lock-step, {tokens} tokens a turn"),
+        Mode::Alone => "launches alternating".to_owned(),
+    };
+    format!("side {side:?} of {id}, {how}, at most {} pairs", stopping.most_pairs())
 }
 
 /// Says what measured what.
@@ -228,6 +240,11 @@ fn validity(session: &Session) -> Text {
 enum Detail {
     Results,
     Explanations,
+}
+
+/// Lays out the figures that are results.
+pub(super) fn result_figures(all: &[MetricSummary]) -> Grid {
+    figures(all, Detail::Results)
 }
 
 fn figures(figures: &[MetricSummary], detail: Detail) -> Grid {

@@ -1,10 +1,11 @@
 //! What the kernel has counted about a process: CPU time, waiting, switches, faults.
 
 use std::array;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use lab_core::metric::Reading;
 use lab_core::observation::ProcessCounters;
 
 use super::{NO_SUCH_PROCESS, ProcessError, failure};
@@ -23,20 +24,48 @@ use crate::text::field;
 /// When the process has ended, or its `stat` makes no sense.
 pub fn counters(roots: &Roots, pid: u32) -> Result<ProcessCounters, ProcessError> {
     let stat = Stat::read(roots, pid)?;
-    let threads = Threads::of(roots, pid)?;
-    let times = recorded(threads.times());
-    let switches = recorded(threads.sum("status", switches));
+    let threads = thread_counters(roots, pid)?;
     Ok(ProcessCounters {
         user_jiffies: stat.user_jiffies,
         system_jiffies: stat.system_jiffies,
-        on_cpu_ns: times.clone().map(|[on_cpu, _]| on_cpu),
-        run_delay_ns: times.map(|[_, run_delay]| run_delay),
-        voluntary_switches: switches.clone().map(|[voluntary, _]| voluntary),
-        involuntary_switches: switches.map(|[_, involuntary]| involuntary),
+        on_cpu_ns: threads.on_cpu_ns,
+        run_delay_ns: threads.run_delay_ns,
+        voluntary_switches: threads.voluntary_switches,
+        involuntary_switches: threads.involuntary_switches,
         minor_faults: stat.minor_faults,
         major_faults: stat.major_faults,
         threads: stat.threads,
         nice: stat.nice,
+    })
+}
+
+/// What the kernel has counted for single threads, summed over those of a process that are alive.
+#[derive(Debug)]
+pub(crate) struct ThreadCounters {
+    /// Time on a CPU, in nanoseconds.
+    pub(crate) on_cpu_ns: Reading<u64>,
+    /// Time ready to run but waiting for a CPU, in nanoseconds.
+    pub(crate) run_delay_ns: Reading<u64>,
+    /// Times a thread gave its CPU up.
+    pub(crate) voluntary_switches: Reading<u64>,
+    /// Times a thread was taken off its CPU.
+    pub(crate) involuntary_switches: Reading<u64>,
+}
+
+/// Returns what the threads of a process have counted: two small files a thread, and the list of threads.
+///
+/// # Errors
+///
+/// When the process has ended.
+pub(crate) fn thread_counters(roots: &Roots, pid: u32) -> Result<ThreadCounters, ProcessError> {
+    let threads = Threads::of(roots, pid)?;
+    let times = recorded(threads.times());
+    let switches = recorded(threads.sum("status", switches));
+    Ok(ThreadCounters {
+        on_cpu_ns: times.clone().map(|[on_cpu, _]| on_cpu),
+        run_delay_ns: times.map(|[_, run_delay]| run_delay),
+        voluntary_switches: switches.clone().map(|[voluntary, _]| voluntary),
+        involuntary_switches: switches.map(|[_, involuntary]| involuntary),
     })
 }
 
@@ -114,10 +143,11 @@ impl<'a> Threads<'a> {
         parse: fn(&str) -> Option<[u64; N]>,
     ) -> Result<[u64; N], ProcessError> {
         let mut sums = None;
+        let mut bytes = Vec::with_capacity(ROOM);
         for thread in &self.directories {
             // The name of a thread stands in it, and need not be UTF-8.
-            let text = match fs::read(thread.join(file)) {
-                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            let text = match read_into(&thread.join(file), &mut bytes) {
+                Ok(()) => String::from_utf8_lossy(&bytes),
                 Err(error) if has_ended(thread, &error) => continue,
                 Err(source) => return Err(failure(self.roots, self.pid, file, source)),
             };
@@ -128,6 +158,16 @@ impl<'a> Threads<'a> {
         }
         sums.ok_or(ProcessError::Vanished { pid: self.pid })
     }
+}
+
+/// More than a file of a thread holds, in bytes: it is then read in one piece.
+const ROOM: usize = 4096;
+
+/// Reads a file anew. Without asking for its size first, as `fs::read` does: the kernel tells none of these.
+fn read_into(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    bytes.clear();
+    File::open(path)?.take(u64::MAX).read_to_end(bytes)?;
+    Ok(())
 }
 
 fn has_ended(thread: &Path, error: &io::Error) -> bool {
@@ -147,8 +187,6 @@ fn switches(status: &str) -> Option<[u64; 2]> {
 
 #[cfg(test)]
 mod tests {
-    use lab_core::metric::Reading;
-
     use super::*;
 
     const STAT: &str = "7 (a ) b (c)) S 1 7 7 0 -1 4194304 100 5 3 9 40 20 1 2 39 -19 2 0 123 456 789\n";

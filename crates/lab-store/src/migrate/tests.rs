@@ -1,10 +1,13 @@
 //! The migrations, and what their triggers refuse to whoever opens the file with another tool.
 
+use std::path::PathBuf;
+
 use lab_core::digest::Digest;
 
 use super::*;
 use crate::chain::RECORDED;
-use crate::fixture::{Scratch, record, scratch, session};
+use crate::fixture::{Scratch, name_and_calibrate, record, scratch, session};
+use crate::open::Store;
 
 #[test]
 fn a_released_migration_is_never_edited() {
@@ -12,6 +15,7 @@ fn a_released_migration_is_never_edited() {
     let pinned = [
         ("0001_first", "7e2c37c5df462233f58071338f1477e676db1ccebe590cbaf7db13c07e9a7599"),
         ("0002_observations", "af73d7edcd57eff27928a62bc819d5f15226476d0682575b78738a44a786d4d4"),
+        ("0003_experiments", "4b88ded38ab9602c0edd723265dce32fe38566ccb919d2ff99cc37bdd4909135"),
     ];
     let actual: Vec<(&str, String)> = MIGRATIONS
         .iter()
@@ -34,6 +38,7 @@ fn applying_twice_changes_nothing() {
 fn full() -> Scratch {
     let mut scratch = scratch();
     record(&mut scratch.store, &session(1));
+    name_and_calibrate(&mut scratch.store, session(1).header.id);
     scratch
 }
 
@@ -150,6 +155,22 @@ fn the_chain_takes_no_link_but_the_next_one() {
 }
 
 #[test]
+fn baselines_grow_only_at_their_end() {
+    let full = full();
+    let raw = full.raw();
+    for seq in ["5", "0", "-1", "2", "NULL"] {
+        for verb in ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE"] {
+            let sql = format!(
+                "{verb} INTO baseline SELECT {seq}, name, session, set_at, body FROM baseline LIMIT 1"
+            );
+            check_refused(&raw, "baseline", &sql);
+        }
+    }
+    let next = "INSERT INTO baseline SELECT 4, name, session, set_at, body FROM baseline LIMIT 1";
+    assert_eq!(raw.execute(next, []).unwrap(), 1);
+}
+
+#[test]
 fn an_ended_session_takes_no_row_through_raw_sql_either() {
     let full = full();
     let raw = full.raw();
@@ -179,13 +200,46 @@ fn a_measurement_has_a_value_or_a_reason_and_never_both_or_neither() {
     }
 }
 
+/// Makes a store as a lab left it that knew only so many migrations, with session 1 in it.
+fn of_schema(n_migrations: usize) -> (tempfile::TempDir, PathBuf) {
+    let mut now = scratch();
+    record(&mut now.store, &session(1));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.sqlite");
+    let old = Connection::open(&path).unwrap();
+    for migration in &MIGRATIONS[..n_migrations] {
+        old.execute_batch(migration.sql).unwrap();
+    }
+    old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    old.pragma_update(None, "user_version", i64::try_from(n_migrations).unwrap()).unwrap();
+    old.execute("ATTACH ? AS now", [now.path.to_str().unwrap()]).unwrap();
+    // In the order in which they were made, which is that of the references between them.
+    for table in tables(&old) {
+        old.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM now.{table}")).unwrap();
+    }
+    (folder, path)
+}
+
 #[test]
-fn a_store_of_the_first_schema_is_brought_up_to_date_and_keeps_its_rows() {
-    let mut scratch = scratch();
-    record(&mut scratch.store, &session(1));
-    scratch.raw().pragma_update(None, "user_version", 1).unwrap();
-    let store = crate::Store::open_existing(&scratch.path).unwrap();
-    assert_eq!(schema_of(&scratch.raw()).unwrap(), known_schema());
-    assert_eq!(store.load(&session(1).header.id).unwrap(), session(1));
-    assert!(store.verify(None).unwrap().is_sound());
+fn a_store_of_an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
+    for n_migrations in 1..MIGRATIONS.len() {
+        let (_folder, path) = of_schema(n_migrations);
+        let session = session(1);
+        let id = session.header.id;
+        let mut store = Store::open_existing(&path).unwrap();
+        assert_eq!(schema_of(&Connection::open(&path).unwrap()).unwrap(), known_schema());
+        assert_eq!(store.load(&id).unwrap(), session);
+        assert_eq!(store.baselines().unwrap(), []);
+        let passed = store.head().unwrap();
+        name_and_calibrate(&mut store, id);
+        assert_eq!(store.verify(Some(&passed)).unwrap().findings, []);
+    }
+}
+
+#[test]
+fn a_store_of_an_older_schema_is_not_changed_by_reading() {
+    let (_folder, path) = of_schema(2);
+    let error = Store::open_read_only(&path).unwrap_err().to_string();
+    assert!(error.contains("has schema 2, this lab needs 3"), "{error}");
+    assert_eq!(schema_of(&Connection::open(&path).unwrap()).unwrap(), 2);
 }

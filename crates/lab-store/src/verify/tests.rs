@@ -1,13 +1,15 @@
 //! Tampering, with the triggers out of the way, and whether it is found.
 
 use super::*;
-use crate::fixture::{Scratch, id, record, record_unfinished, scratch, session};
+use crate::chain::{BASELINE, CALIBRATION};
+use crate::fixture::{Scratch, id, name_and_calibrate, record, record_unfinished, scratch, session};
 
-/// A store with two sessions, and no trigger left to protect it.
+/// A store with two sessions, a baseline and a calibration, and no trigger left to protect it.
 fn unprotected() -> Scratch {
     let mut scratch = scratch();
     record(&mut scratch.store, &session(1));
     record(&mut scratch.store, &session(2));
+    name_and_calibrate(&mut scratch.store, id(1));
     let raw = scratch.raw();
     for trigger in triggers(&raw) {
         raw.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
@@ -222,6 +224,65 @@ fn a_row_smuggled_in_is_found() {
         id(1)
     ));
     assert_eq!(findings, [Finding::RowWithoutLink { subject: format!("repetition:{}:9", id(1)) }]);
+}
+
+#[test]
+fn baselines_and_calibrations_that_were_changed_added_or_removed_are_found() {
+    let changed = |subject: &str| vec![row_changed(subject.to_owned())];
+    let added = |subject: &str| vec![Finding::RowWithoutLink { subject: subject.to_owned() }];
+    let calibration = format!("calibration:{}", id(1));
+    for (tamper, expected) in [
+        (format!("UPDATE baseline SET session = '{}' WHERE seq = 2", id(2)), changed("baseline:2")),
+        ("UPDATE baseline SET session = NULL WHERE seq = 1".to_owned(), changed("baseline:1")),
+        ("UPDATE baseline SET name = 'weekly' WHERE seq = 2".to_owned(), changed("baseline:2")),
+        ("UPDATE calibration SET body = '{}'".to_owned(), changed(&calibration)),
+        (format!("INSERT INTO baseline VALUES (4, 'main', '{}', 0, '{{}}')", id(2)), added("baseline:4")),
+        (
+            format!(
+                "INSERT INTO calibration SELECT '{}', made_at, fingerprint, kind, body FROM calibration",
+                id(2)
+            ),
+            added(&format!("calibration:{}", id(2))),
+        ),
+    ] {
+        assert_eq!(findings_after(&tamper), expected, "{tamper}");
+    }
+    for (tamper, subject) in [
+        ("DELETE FROM baseline WHERE seq = 3", "baseline:3"),
+        ("DELETE FROM calibration", calibration.as_str()),
+    ] {
+        let findings = findings_after(tamper);
+        let [Finding::LinkWithoutRow { subject: gone, .. }] = &findings[..] else { panic!("{findings:?}") };
+        assert_eq!(gone, subject);
+    }
+}
+
+/// Records a row that nobody can read, link and all, and returns what is found.
+fn findings_with_unreadable(recorded: &Recorded, key: &str, insert: &str) -> Vec<Finding> {
+    let mut scratch = unprotected();
+    restore_triggers(&scratch.raw());
+    let append = |connection: &Connection| -> Result<(), Failure> {
+        connection.execute_batch(insert)?;
+        Ok(recorded.link(connection, &[&key])?)
+    };
+    scratch.store.append("recording", append).unwrap();
+    scratch.store.verify(None).unwrap().findings
+}
+
+#[test]
+fn a_baseline_or_calibration_that_cannot_be_read_is_found_though_its_digest_agrees() {
+    let baseline = "INSERT INTO baseline VALUES (4, 'main', NULL, 0, 'no JSON')";
+    let of_baseline = findings_with_unreadable(&BASELINE, "4", baseline);
+    let id = id(2).to_string();
+    let calibration =
+        format!("INSERT INTO calibration SELECT '{id}', 0, fingerprint, kind, 'no JSON' FROM calibration");
+    let of_calibration = findings_with_unreadable(&CALIBRATION, &id, &calibration);
+    for (findings, subject) in
+        [(of_baseline, "baseline:4".to_owned()), (of_calibration, format!("calibration:{id}"))]
+    {
+        let [Finding::Unchecked { message, .. }] = &findings[..] else { panic!("{findings:?}") };
+        assert!(message.starts_with(&format!("the stored row `{subject}` cannot be read")), "{message}");
+    }
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! `lab compare`: does one session reproduce another?
+//! `lab compare`: does one session change what another measured?
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use lab_compare::Policy;
-use lab_core::report::Conclusion;
+use lab_core::fingerprint::PartKind;
+use lab_core::report::{Conclusion, Report, Rule};
 use lab_core::validity::{RULES, find};
 use lab_formats::{page, report_json, table};
 
@@ -15,21 +16,29 @@ use crate::terminal::{Format, print};
 const EXAMPLES: &str = "\
 Examples:
   lab compare @latest~1 @latest
+  lab compare @main @latest                        with the session that `lab baseline set main` named
   lab compare 5f0c21aa 9b3e77d0 --format json
-  lab compare @latest~1 @latest --admit steal
+  lab compare @latest~1 @latest --vary engine
+  lab compare @latest~1 @latest --rule contract --admit steal
 
-Sessions whose model, plan, backend, hardware or engine differ in any identity field are refused; there is no way
-around it. Repetitions that something may have disturbed keep from a verdict (`lab rules` explains the rules). Exit status:
-0 reproduced, 1 not reproduced, 3 inconclusive, 4 refused.";
+Sessions whose model, plan, backend, hardware or engine differ in any identity field are refused, but for the one part that
+`--vary` declares. Repetitions that something may have disturbed keep from a verdict (`lab rules` explains the rules). Exit
+status: 0 equivalent (or improved, with `--vary`), 1 regressed or not reproduced, 3 inconclusive, 4 refused.";
 
 /// What `lab compare` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The session compared with: an id, a part of one that is unique, `@latest`, `@latest~1`, …
+    /// The session compared with: an id, a part of one that is unique, `@latest`, `@latest~1`, `@NAME` of a baseline.
     baseline: String,
     /// The session under judgement.
     candidate: String,
+    /// The part of the fingerprint that is meant to differ; all others must be equal.
+    #[arg(long, value_name = "PART", value_parser = part)]
+    vary: Option<PartKind>,
+    /// What decides: the interval of the change, or the contract's rule of means.
+    #[arg(long, value_name = "RULE", default_value = "interval")]
+    rule: DecidingRule,
     /// Give a verdict although this rule of validity made repetitions suspect; can be repeated.
     #[arg(long, value_name = "RULE", value_parser = rule)]
     admit: Vec<String>,
@@ -42,20 +51,65 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let store = store::open(global)?;
     let baseline = store::load(&store, &arguments.baseline)?;
     let candidate = store::load(&store, &arguments.candidate)?;
-    let report = lab_compare::compare(&baseline, &candidate, &Policy { admitted: arguments.admit.clone() });
-    match arguments.format {
-        Format::Json => print(&report_json::to_text(&report))?,
-        Format::Table => print(&table::render(&page::report(&report), global.color.table_style()))?,
-    }
+    let policy = Policy {
+        rule: arguments.rule.into(),
+        vary: arguments.vary,
+        admitted: arguments.admit.clone(),
+        drifts: store::drifts(&store, &baseline)?,
+        ..Policy::default()
+    };
+    let report = lab_compare::compare(&baseline, &candidate, &policy);
+    show(&report, arguments.format, global)?;
     Ok(match report.conclusion {
-        Conclusion::Reproduced => Exit::Pass,
-        Conclusion::NotReproduced => Exit::NotReproduced,
-        Conclusion::Inconclusive => Exit::Inconclusive,
-        Conclusion::Refused => Exit::Refused,
+        // Where nothing was to differ, better is not the same either.
+        Conclusion::Improved if report.vary.is_none() => Exit::NotReproduced,
+        conclusion => exit_of(conclusion),
     })
 }
 
-fn rule(id: &str) -> std::result::Result<String, String> {
+/// Prints a report.
+pub(crate) fn show(report: &Report, format: Format, global: &Global) -> Result<()> {
+    match format {
+        Format::Json => print(&report_json::to_text(report)),
+        Format::Table => print(&table::render(&page::report(report), global.color.table_style())),
+    }
+}
+
+/// Returns the status that a conclusion ends a command with.
+pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
+    match conclusion {
+        Conclusion::Equivalent | Conclusion::Improved | Conclusion::Reproduced => Exit::Pass,
+        Conclusion::Regressed | Conclusion::NotReproduced => Exit::NotReproduced,
+        Conclusion::Inconclusive => Exit::Inconclusive,
+        Conclusion::Refused => Exit::Refused,
+    }
+}
+
+/// What decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecidingRule {
+    /// The interval of the change.
+    Interval,
+    /// The contract's rule: the change of means lies within the tolerance.
+    Contract,
+}
+
+impl From<DecidingRule> for Rule {
+    fn from(rule: DecidingRule) -> Self {
+        match rule {
+            DecidingRule::Interval => Self::Interval,
+            DecidingRule::Contract => Self::Contract,
+        }
+    }
+}
+
+pub(crate) fn part(name: &str) -> std::result::Result<PartKind, String> {
+    let names = || PartKind::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let found = PartKind::ALL.iter().find(|part| part.to_string() == name);
+    found.copied().ok_or_else(|| format!("the parts are {}", names()))
+}
+
+pub(crate) fn rule(id: &str) -> std::result::Result<String, String> {
     match find(id) {
         Some(rule) => Ok(rule.id.to_owned()),
         None => Err(format!(

@@ -7,7 +7,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use lab_core::engine::Engine;
 use lab_core::plan::Script;
+use lab_engine::delayed::{Delay, Delayed};
 use lab_engine::launcher::PROTOCOL_FD;
+use lab_engine::layout;
 use lab_engine::scripted::Scripted;
 use lab_engine::serve::serve;
 use lab_host::clock::Monotonic;
@@ -19,7 +21,11 @@ use crate::failure::{Failure, Result};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// The built-in engine on candle.
-    Candle,
+    Candle {
+        /// Be slower by a known amount.
+        #[arg(long)]
+        delay: Option<Delay>,
+    },
     /// The scripted engine.
     Scripted {
         /// What to do, as JSON.
@@ -28,35 +34,58 @@ pub(crate) enum Command {
         /// Position of the launch in its session.
         #[arg(long)]
         launch: u32,
+        /// Be slower by a known amount.
+        #[arg(long)]
+        delay: Option<Delay>,
     },
 }
 
 pub(crate) fn carry_out(command: &Command) -> Result<Exit> {
     match command {
-        Command::Candle => candle(),
-        Command::Scripted { script, launch } => scripted(script, *launch),
+        Command::Candle { delay } => candle(*delay),
+        Command::Scripted { script, launch, delay } => scripted(script, *launch, *delay),
     }
 }
 
+/// Leaves as much of the heap unused as the layout of the launch says: every later block lies that much further on. Only
+/// on a heap that is still new: later, free blocks in between would take the bytes, and nothing would move.
+pub(crate) fn move_heap() -> Result<()> {
+    let Ok(text) = std::env::var(layout::HEAP) else {
+        return Ok(());
+    };
+    let unfit = || format!("`{}` is `{text}`, not a number of bytes below 65536", layout::HEAP);
+    let n_bytes: u16 = text.parse().with_context(unfit).map_err(Failure::usage)?;
+    // Never given back, and never touched: it takes addresses and no memory.
+    std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(n_bytes.into())));
+    Ok(())
+}
+
 #[cfg(feature = "candle")]
-fn candle() -> Result<Exit> {
+fn candle(delay: Option<Delay>) -> Result<Exit> {
     let resolution_ns = lab_host::clock::resolution_ns().map_err(Failure::run)?;
-    answer(&mut lab_candle::Candle::new(&Monotonic, resolution_ns))
+    answer(lab_candle::Candle::new(&Monotonic, resolution_ns), delay)
 }
 
 #[cfg(not(feature = "candle"))]
-fn candle() -> Result<Exit> {
+fn candle(_: Option<Delay>) -> Result<Exit> {
     Err(Failure::usage(anyhow!("this build of lab has no built-in engine"))
         .hint("build it with the default feature `candle`"))
 }
 
-fn scripted(script: &str, launch: u32) -> Result<Exit> {
+fn scripted(script: &str, launch: u32, delay: Option<Delay>) -> Result<Exit> {
     let script: Script =
         serde_json::from_str(script).context("cannot read the script").map_err(Failure::usage)?;
-    answer(&mut Scripted::new(script, launch, &Monotonic, Box::new(answers()?)))
+    answer(Scripted::new(script, launch, &Monotonic, Box::new(answers()?)), delay)
 }
 
-fn answer(engine: &mut dyn Engine) -> Result<Exit> {
+fn answer(mut engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
+    match delay {
+        None => converse(&mut engine),
+        Some(delay) => converse(&mut Delayed::new(engine, delay, &Monotonic)),
+    }
+}
+
+fn converse(engine: &mut dyn Engine) -> Result<Exit> {
     let mut answers = answers()?;
     serve(engine, &Monotonic, &mut io::stdin().lock(), &mut answers).map_err(Failure::run)?;
     Ok(Exit::Pass)

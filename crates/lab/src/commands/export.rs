@@ -32,7 +32,7 @@ enum ExportFormat {
     after_help = "Examples:\n  lab export @latest --format csv > session.csv\n  lab export @latest --format markdown --output results/today.md"
 )]
 pub(crate) struct Arguments {
-    /// The session: an id, a part of one that is unique, `@latest`, `@latest~1`, …
+    /// The session: an id, a part of one that is unique, `@latest`, `@latest~1`, `@NAME` of a baseline.
     session: String,
     /// The format.
     #[arg(long, value_name = "FORMAT", default_value = "json")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use lab_core::experiment::Layout;
 use lab_engine::launcher::{Conditions, become_engine};
 
 use crate::exit::Exit;
@@ -18,6 +19,9 @@ pub(crate) struct Arguments {
     /// CPU numbers the engine may run on.
     #[arg(long, value_delimiter = ',')]
     cores: Vec<u32>,
+    /// Where the engine's memory is to begin, as JSON; absent leaves that to the kernel.
+    #[arg(long, value_name = "JSON", value_parser = layout)]
+    layout: Option<Layout>,
     /// The engine's program.
     program: PathBuf,
     /// Its arguments.
@@ -25,11 +29,16 @@ pub(crate) struct Arguments {
     arguments: Vec<String>,
 }
 
+fn layout(text: &str) -> std::result::Result<Layout, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 pub(crate) fn carry_out(arguments: &Arguments) -> Result<Exit> {
-    let Arguments { harness, cores, program, arguments } = arguments;
+    let Arguments { harness, cores, layout, program, arguments } = arguments;
     let conditions = Conditions {
         harness: *harness,
         cores: cores.clone(),
+        layout: *layout,
         program: program.clone(),
         arguments: arguments.clone(),
     };

@@ -40,7 +40,8 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     Ok(Exit::Pass)
 }
 
-fn row(row: SessionRow) -> ListRow {
+/// Returns what a list shows of a session.
+pub(crate) fn row(row: SessionRow) -> ListRow {
     let SessionRow {
         id,
         short_id,

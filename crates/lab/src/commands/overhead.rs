@@ -98,7 +98,7 @@ struct Toggled {
 
 /// Starts one engine, warms it up, and toggles the instruments.
 fn measure(plan: &Plan, arguments: &Arguments, bench: &Bench<'_>) -> Result<Toggled> {
-    let mut launched = bench.launcher.launch(0, &bench.hello, &bench.instruments)?;
+    let mut launched = bench.launcher.launch(0, &bench.hello, &bench.instruments, None)?;
     launched.engine.load(&bench.load_request())?;
     launched.instruments.loaded();
     for _ in 0..plan.run.warmup {

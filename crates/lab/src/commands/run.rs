@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
 use lab_core::clock::Clock as _;
 use lab_core::engine::EngineError;
-use lab_core::fingerprint::{BackendPart, Fingerprint};
+use lab_core::fingerprint::Mode;
 use lab_core::plan::Plan;
 use lab_core::record::{
     LaunchStart, Outcome, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
-use lab_core::validity::Validity;
 use lab_host::clock::Monotonic;
 use lab_runner::{Event, Order};
 use lab_store::{Store, StoreError};
@@ -27,7 +25,7 @@ use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::progress::RunLine;
 use crate::terminal::{Format, print, say};
-use crate::{identity, plan_file, store};
+use crate::{plan_file, recording, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,8 +63,8 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let mut bench = Bench::ready(&plan, &arguments.plan, &host, &interrupted, global)?;
     bench.calibrate(&plan, global)?;
     // Only from here on is there something that Ctrl-C must end in order.
-    listen_for_interruption(&interrupted)?;
-    let header = header(&plan, arguments.repeat.unwrap_or(plan.run.repeat), &bench)?;
+    recording::listen_for_interruption(&interrupted)?;
+    let header = recording::header(&plan, arguments.repeat.unwrap_or(plan.run.repeat), Mode::Alone, &bench)?;
     announce(&plan, &header);
     store.begin_session(&header)?;
     let order = Order {
@@ -82,44 +80,6 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     store.end_session(header.id, &SessionEnd { ended_at: Timestamp::now(), status })?;
     show(header.id, arguments.format, &store, global)?;
     Ok(conclude(status, header.id, &store)?)
-}
-
-/// Ctrl-C and a polite kill raise a flag; the session then ends in order.
-fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second Ctrl-C ends lab at once.
-        signal_hook::flag::register_conditional_default(signal, interrupted.clone()).map_err(Failure::run)?;
-        signal_hook::flag::register(signal, interrupted.clone()).map_err(Failure::run)?;
-    }
-    Ok(())
-}
-
-fn header(plan: &Plan, repeat: u32, bench: &Bench<'_>) -> Result<SessionHeader> {
-    let Bench { launcher, hello, instruments, model, workload, hardware } = bench;
-    let executable =
-        launcher.executable_digest().context("cannot read the engine's program").map_err(Failure::run)?;
-    let model_part =
-        identity::model_part(&plan.model, &model.local, &model.header.gguf).map_err(Failure::usage)?;
-    let backend = BackendPart { device: hello.device.clone(), ..launcher.backend.part.clone() };
-    Ok(SessionHeader {
-        id: SessionId(uuid::Uuid::now_v7()),
-        started_at: Timestamp::now(),
-        lab_version: env!("CARGO_PKG_VERSION").to_owned(),
-        plan_name: plan.name.clone(),
-        plan_text: plan.text.clone(),
-        model_name: plan.model.name.clone(),
-        workload: workload.clone(),
-        repeat,
-        tolerances: plan.tolerances.clone().into_iter().collect(),
-        fingerprint: Fingerprint {
-            model: model_part.record(),
-            plan: identity::plan_part(plan, workload, repeat).record(),
-            backend: backend.record(),
-            hardware: hardware.clone(),
-            engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),
-        },
-        instruments: Some(instruments.set.clone()),
-    })
 }
 
 fn announce(plan: &Plan, header: &SessionHeader) {
@@ -155,7 +115,7 @@ fn record(order: &Order<'_>, bench: &Bench<'_>, id: SessionId, store: &mut Store
                 store.append_launch(id, &launch)
             }
             Event::Repetition(repetition) => {
-                let measurements = measurements(&repetition, order.workload.prompt.len());
+                let measurements = recording::measurements(&repetition, order.workload.prompt.len());
                 store.append_repetition(id, &repetition, &measurements)?;
                 match repetition.kind {
                     RepetitionKind::Measured
@@ -166,7 +126,7 @@ fn record(order: &Order<'_>, bench: &Bench<'_>, id: SessionId, store: &mut Store
                     RepetitionKind::Measured => n_done += 1,
                     RepetitionKind::Warmup => {}
                 }
-                if let Some(trouble) = trouble(&repetition) {
+                if let Some(trouble) = recording::trouble(&repetition) {
                     line.say(&trouble);
                 }
                 let next = match (n_done < order.repeat, order.profile) {
@@ -179,7 +139,7 @@ fn record(order: &Order<'_>, bench: &Bench<'_>, id: SessionId, store: &mut Store
             }
         }
     };
-    let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments);
+    let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments, None);
     Ok(lab_runner::run(order, &mut start, &Monotonic, &mut sink)?)
 }
 
@@ -190,27 +150,6 @@ fn is_invalid(repetition: &Repetition) -> bool {
 /// Invalid repetitions that others are measured for are no progress.
 fn most_replaced(order: &Order<'_>) -> u32 {
     if order.replace_invalid { order.repeat } else { 0 }
-}
-
-/// Says what went wrong with a repetition that counts; what disturbed a warm-up is of no interest.
-fn trouble(repetition: &Repetition) -> Option<String> {
-    let index = repetition.index;
-    match &repetition.outcome {
-        Outcome::Failed(error) => Some(format!("repetition {index} failed: {error}")),
-        Outcome::Completed(completed) if repetition.kind == RepetitionKind::Measured => {
-            let validity = &completed.validity;
-            (*validity != Validity::Valid).then(|| format!("repetition {index} is {validity}"))
-        }
-        Outcome::Completed(_) => None,
-    }
-}
-
-/// Only completed measured repetitions have measurements.
-fn measurements(repetition: &Repetition, n_prompt: usize) -> Vec<lab_core::metric::Measurement> {
-    match (&repetition.outcome, repetition.kind) {
-        (Outcome::Completed(completed), RepetitionKind::Measured) => completed.measurements(n_prompt),
-        _ => Vec::new(),
-    }
 }
 
 fn show(id: SessionId, format: Format, store: &Store, global: &Global) -> Result<()> {

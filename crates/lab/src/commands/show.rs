@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The session: an id, a part of one that is unique, `@latest`, `@latest~1`, …
+    /// The session: an id, a part of one that is unique, `@latest`, `@latest~1`, `@NAME` of a baseline.
     session: String,
     /// Computes every metric again from the stored timelines and compares bit for bit.
     #[arg(long)]

@@ -1,6 +1,10 @@
 //! Files that are no stores, and places where none can be.
 
+use jiff::Timestamp;
+use lab_core::digest::Digest;
+use lab_store::{CalibrationKind, CalibrationRow, Store};
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use crate::harness::Lab;
 use crate::plan::Plan;
@@ -65,10 +69,25 @@ fn a_truncated_store_is_refused() {
     assert!(matches!(lab.run(&["verify"]).status, Some(1 | 2)));
 }
 
+/// Records a calibration of nothing.
+fn calibrate(lab: &Lab) {
+    let calibration = CalibrationRow {
+        id: Uuid::now_v7(),
+        made_at: Timestamp::UNIX_EPOCH,
+        fingerprint: Digest::of(b"nothing"),
+        kind: CalibrationKind::Compare,
+        body: serde_json::json!({}),
+    };
+    Store::open(&lab.store()).unwrap().append_calibration(&calibration).unwrap();
+}
+
 #[test]
 fn a_store_with_overwritten_pages_never_verifies_and_never_panics() {
     let lab = Lab::new();
     lab.measure(Plan::scripted());
+    // In a table without rows there is nothing to be damaged.
+    lab.run(&["baseline", "set", "main"]).exits(0);
+    calibrate(&lab);
     let connection = Connection::open(lab.store()).unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(connection);

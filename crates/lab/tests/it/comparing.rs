@@ -15,13 +15,61 @@ fn session(number: u128, gap_us: u64) -> Session {
     fixtures::session(number, &[gap_us; 3])
 }
 
-/// Records two hand-made sessions and compares them, in both directions.
+/// Records two hand-made sessions and compares them by the contract's rule, in both directions.
 fn compare_both_ways(one: &Session, other: &Session) -> [Ran; 2] {
+    both_ways(one, other, &["--rule", "contract"])
+}
+
+/// Records two hand-made sessions and compares them, in both directions.
+fn both_ways(one: &Session, other: &Session, further: &[&str]) -> [Ran; 2] {
     let lab = Lab::new();
     lab.record(one);
     lab.record(other);
     let ids = [one, other].map(|session| session.header.id.to_string());
-    [["compare", &ids[0], &ids[1]], ["compare", &ids[1], &ids[0]]].map(|words| lab.run(&words))
+    [["compare", &ids[0], &ids[1]], ["compare", &ids[1], &ids[0]]]
+        .map(|words| lab.run(&[words.as_slice(), further].concat()))
+}
+
+/// A session of ten launches that differ by up to this share of a gap.
+fn varying(number: u128, gap_us: u64, spread_us: u64) -> Session {
+    let gaps: Vec<u64> =
+        [3, 7, 0, 9, 5, 1, 8, 2, 6, 4].iter().map(|own| gap_us + own * spread_us / 9).collect();
+    fixtures::session(number, &gaps)
+}
+
+#[test]
+fn intervals_decide_unless_another_rule_is_asked_for() {
+    // The spread of ten launches is 0.6 % of a repetition: half-width 0.7 %.
+    let [same, _] = both_ways(&varying(1, 20_000, 400), &varying(2, 20_100, 400), &[]);
+    same.exits(0).prints("equivalent: tokens_per_sec changed by -0.3 %").prints("95 % interval");
+    let [worse, better] = both_ways(&varying(1, 20_000, 400), &varying(2, 22_000, 400), &[]);
+    worse.exits(1).prints("regressed: tokens_per_sec").prints("for the worse");
+    // Between equals, better is not the same either.
+    better.exits(1).prints("improved: tokens_per_sec").prints("for the better");
+    let [torn, _] = both_ways(&varying(1, 20_000, 6_000), &varying(2, 20_500, 6_000), &[]);
+    torn.exits(3).prints("inconclusive: tokens_per_sec").prints("launches a side would decide");
+}
+
+#[test]
+fn one_launch_has_no_spread_and_decides_nothing() {
+    let [alone, _] = both_ways(&fixtures::session(1, &[20_000]), &fixtures::session(2, &[30_000]), &[]);
+    alone.exits(3).prints("no interval: there is a single launch");
+}
+
+#[test]
+fn one_part_may_be_declared_to_differ_and_no_other() {
+    let mut other = varying(2, 20_000, 400);
+    other.header.fingerprint.engine.identity.insert("version".to_owned(), "0.2.0".into());
+    let [refused, _] = both_ways(&varying(1, 20_000, 400), &other, &[]);
+    refused.exits(4).prints("engine differs in version");
+    let [varied, _] = both_ways(&varying(1, 20_000, 400), &other, &["--vary", "engine"]);
+    varied.exits(0).prints("change experiment").prints("0.2.0");
+    let [refused, _] = both_ways(&varying(1, 20_000, 400), &other, &["--vary", "backend"]);
+    refused.exits(4).prints("engine differs in version");
+    let lab = Lab::new();
+    lab.run(&["compare", "1", "2", "--vary", "weather"])
+        .exits(2)
+        .says("model, plan, backend, hardware, engine");
 }
 
 /// A scripted plan whose numbers may differ by anything a busy machine does to them.
@@ -33,7 +81,7 @@ fn tolerant() -> Plan {
 fn compare_latest(lab: &Lab) -> (Option<i32>, Value) {
     let ran = lab.compare("@latest~1", "@latest", &["--format", "json"]);
     let report = ran.json();
-    schema::assert_fits(&report, "report.v1");
+    schema::assert_fits(&report, "report.v2");
     (ran.status, report)
 }
 

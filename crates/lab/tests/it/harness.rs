@@ -89,11 +89,14 @@ impl Lab {
         self.plan(plan).run(&["run", "plan.toml", "--format", "json"]).exits(0).json()
     }
 
-    /// Compares two sessions and lets pass what other tests do to this machine meanwhile.
+    /// Compares two sessions by the contract's rule, which few repetitions decide, and lets pass what other tests do to
+    /// this machine meanwhile.
     #[track_caller]
     pub(crate) fn compare(&self, baseline: &str, candidate: &str, further: &[&str]) -> Ran {
         let admitted = BUSY.iter().flat_map(|rule| ["--admit", rule]);
         let words: Vec<&str> = ["compare", baseline, candidate].into_iter().chain(admitted).collect();
+        let rule: &[&str] = if further.contains(&"--rule") { &[] } else { &["--rule", "contract"] };
+        let words = [words.as_slice(), rule].concat();
         self.run(&[&words, further].concat())
     }
 

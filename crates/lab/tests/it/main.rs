@@ -8,17 +8,23 @@
     reason = "clippy.toml permits it in test functions; here every function is part of a test"
 )]
 
+mod ab;
 mod bad_models;
 mod bad_plans;
 mod bad_stores;
+mod baselines;
 mod boundaries;
+mod calibrating;
 mod comparing;
 mod energy;
 mod extremes;
 mod faults;
+mod gating;
 mod generated;
 mod harness;
+mod history;
 mod kills;
+mod layouts;
 mod plan;
 mod reading;
 mod running;

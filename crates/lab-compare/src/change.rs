@@ -1,0 +1,187 @@
+//! The change of one metric between two sessions, with its interval, from launches.
+
+use std::collections::BTreeMap;
+
+use lab_core::metric::{Metric, Reading};
+use lab_core::record::Session;
+use lab_core::report::{ChangeInterval, Drift, Scale};
+use lab_core::tolerance::Tolerance;
+
+use crate::launches::{LaunchMean, launch_means};
+use crate::location::{Location, location};
+use crate::need::{Prospect, launches_needed};
+use crate::pairs::Pairs;
+use crate::percentile;
+use crate::stopping::{CONFIDENCE, Noise, WELL_KNOWN, effect};
+
+/// What the intervals of a comparison share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    /// How sure an interval is if it is the only one.
+    pub(crate) confidence: f64,
+    /// Metrics that are judged together.
+    pub(crate) n_judged: usize,
+    /// What sessions differ by, by full metric id.
+    pub(crate) drifts: &'a BTreeMap<String, Drift>,
+    /// The pairs, if both sides are of one experiment.
+    pub(crate) pairs: Option<&'a Pairs>,
+    /// What calibration knows of pairs.
+    pub(crate) noise: Noise,
+    /// Full ids of the metrics that are judged; none for all that have a tolerance.
+    pub(crate) gated: Option<&'a [String]>,
+}
+
+impl Terms<'_> {
+    /// Returns the confidence of the interval of one of several metrics that are judged together: all of them hold at
+    /// once as often as is claimed (Bonferroni).
+    fn each(&self) -> f64 {
+        1.0 - (1.0 - self.confidence) / self.n_judged.max(1) as f64
+    }
+}
+
+/// Returns a metric's change and its interval, or why there is none.
+pub(crate) fn interval(
+    metric: &Metric,
+    baseline: &Session,
+    candidate: &Session,
+    tolerance: Option<Tolerance>,
+    terms: &Terms<'_>,
+) -> Reading<ChangeInterval> {
+    let scale = match tolerance {
+        Some(Tolerance::Absolute(_)) => Scale::Absolute,
+        Some(Tolerance::Relative(_)) | None => Scale::Relative,
+    };
+    if let Some(reason) = percentile::withheld(metric, [baseline, candidate]) {
+        return Reading::Unavailable(reason);
+    }
+    let sides = [baseline, candidate].map(|session| launch_means(session, metric));
+    let drift = match terms.pairs {
+        Some(_) => Drift::Paired,
+        None => terms.drifts.get(&metric.id()).copied().unwrap_or_default(),
+    };
+    let change = match terms.pairs {
+        Some(pairs) if metric.name == "tokens_per_sec" && scale == Scale::Relative => of_pairs(pairs, terms),
+        Some(_) if metric.meter.is_some() && baseline.is_lock_step() => {
+            Err("the energy of a turn cannot be told from that of the side that waits".to_owned())
+        }
+        Some(_) => matched(&sides, scale, terms),
+        None => separate(&sides, scale, drift),
+    };
+    change.map(|change| change.interval(scale, tolerance, drift, terms)).into()
+}
+
+/// A change on the scale that intervals are taken on: logarithms of ratios, or differences.
+struct Change {
+    location: Location,
+    prospect: Prospect,
+    n: [usize; 2],
+}
+
+impl Change {
+    fn interval(
+        &self,
+        scale: Scale,
+        tolerance: Option<Tolerance>,
+        drift: Drift,
+        terms: &Terms<'_>,
+    ) -> ChangeInterval {
+        let to_change = |own: f64| if scale == Scale::Relative { own.exp_m1() } else { own };
+        let (low, high) = self.location.interval(terms.each());
+        let width = match tolerance {
+            Some(Tolerance::Relative(width) | Tolerance::Absolute(width)) => Some(width),
+            None => None,
+        };
+        let [n_baseline, n_candidate] = self.n;
+        let needed = width.and_then(|width| launches_needed(&self.prospect, terms.each(), width, to_change));
+        let has = n_baseline.min(n_candidate);
+        ChangeInterval {
+            scale,
+            estimate: to_change(self.location.centre),
+            low: to_change(low),
+            high: to_change(high),
+            confidence: CONFIDENCE,
+            n_baseline,
+            n_candidate,
+            drift,
+            needed: needed.filter(|needed| *needed as usize > has),
+        }
+    }
+}
+
+/// Two sessions of their own: the difference of their middles, and what sessions differ by.
+fn separate(sides: &[Vec<LaunchMean>; 2], scale: Scale, drift: Drift) -> Result<Change, String> {
+    let values = scaled(sides, scale)?;
+    let [ours, theirs] = [located(&values[0], "baseline")?, located(&values[1], "candidate")?];
+    let (drift, drift_freedom) = match drift {
+        Drift::Known { standard_deviation, sessions } => {
+            // Each side has a drift of its own. As a share it is that of the logarithm.
+            let unit = if scale == Scale::Relative { 1.0 } else { ours.centre.abs() };
+            let freedom = sessions.saturating_sub(1).max(1) as f64;
+            (standard_deviation * unit * std::f64::consts::SQRT_2, freedom)
+        }
+        Drift::Unknown | Drift::Paired => (0.0, 1.0),
+    };
+    let change = ours.to(theirs);
+    let n = [values[0].len(), values[1].len()];
+    let spread = [spread(ours, n[0]), spread(theirs, n[1])];
+    let location = if drift > 0.0 { change.with_error(drift, drift_freedom) } else { change };
+    Ok(Change { location, prospect: Prospect { centre: change.centre, spread, drift, drift_freedom }, n })
+}
+
+/// The pairs of an experiment: the middle of their log-ratios.
+fn of_pairs(pairs: &Pairs, terms: &Terms<'_>) -> Result<Change, String> {
+    paired(&pairs.log_ratios(), terms)
+}
+
+/// Any other metric of an experiment: the differences between launches of one pair.
+fn matched(sides: &[Vec<LaunchMean>; 2], scale: Scale, terms: &Terms<'_>) -> Result<Change, String> {
+    let values = scaled(sides, scale)?;
+    let [ours, theirs] = sides;
+    let launches = ours.iter().zip(&values[0]);
+    let differences: Vec<f64> = launches
+        .filter_map(|(launch, value)| {
+            let other = theirs.iter().position(|own| own.launch == launch.launch)?;
+            Some(values[1][other] - value)
+        })
+        .collect();
+    paired(&differences, terms)
+}
+
+fn paired(differences: &[f64], terms: &Terms<'_>) -> Result<Change, String> {
+    let n = differences.len();
+    let location = effect(differences, terms.noise).ok_or_else(|| few(n, "pair"))?;
+    let prospect = Prospect {
+        centre: location.centre,
+        spread: [spread(location, n), 0.0],
+        drift: terms.noise.bias,
+        drift_freedom: WELL_KNOWN,
+    };
+    Ok(Change { location, prospect, n: [n, n] })
+}
+
+/// Returns the standard deviation that a standard error of so many launches stands for.
+fn spread(location: Location, n: usize) -> f64 {
+    location.standard_error * (n as f64).sqrt()
+}
+
+fn located(values: &[f64], side: &str) -> Result<Location, String> {
+    location(values).ok_or_else(|| format!("{} of the {side}", few(values.len(), "launch")))
+}
+
+fn few(n: usize, what: &str) -> String {
+    match n {
+        0 => format!("there is no {what} that counts"),
+        1 => format!("there is a single {what}, and one value has no spread"),
+        n => format!("{n} are too few"),
+    }
+}
+
+/// Takes logarithms where the change is a ratio. A value that is not above 0 has none.
+fn scaled(sides: &[Vec<LaunchMean>; 2], scale: Scale) -> Result<[Vec<f64>; 2], String> {
+    let is_ratio = scale == Scale::Relative;
+    if is_ratio && sides.iter().flatten().any(|own| own.mean <= 0.0) {
+        return Err("a launch has a mean that is not above 0, and no ratio to it".to_owned());
+    }
+    let value = |own: &LaunchMean| if is_ratio { own.mean.ln() } else { own.mean };
+    Ok(sides.each_ref().map(|side| side.iter().map(value).collect()))
+}

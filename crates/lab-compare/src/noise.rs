@@ -1,0 +1,148 @@
+//! What a host and an engine vary by when nothing changes: the figures that a calibration takes.
+//!
+//! ```text
+//!   session 1      session 2      session 3            what launches vary by:  inside the groups
+//!   · ·· ·  ·       ·· · ·         ·  · ···            what sessions vary by:  between their means, less what launches
+//!                                                      of one session explain
+//! ```
+
+use lab_core::calibration::Grouped;
+use lab_core::report::Drift;
+
+/// Sessions of which a drift is known: from fewer, a standard deviation says nothing.
+const LEAST_SESSIONS: usize = 3;
+
+/// Returns what sessions differ by, from the launch means of each; unknown for fewer than three sessions.
+///
+/// The standard deviation is that of logarithms, which is a share of the value.
+pub fn drift(sessions: &[Vec<f64>]) -> Drift {
+    let logs = |launches: &Vec<f64>| launches.iter().map(|own| own.ln()).collect::<Vec<f64>>();
+    let positive = sessions.iter().filter(|launches| launches.iter().all(|own| *own > 0.0));
+    match components(&positive.map(logs).collect::<Vec<_>>()) {
+        Some(Grouped { n_groups, between, .. }) if n_groups >= LEAST_SESSIONS => {
+            Drift::Known { standard_deviation: between, sessions: n_groups }
+        }
+        _ => Drift::Unknown,
+    }
+}
+
+/// Returns the components of the variance of values in groups: the method of moments of a one-way layout (Searle, Casella
+/// and McCulloch 1992, "Variance Components", section 3.6), and the correlation of neighbours. Nothing for fewer than two
+/// groups of two values.
+pub fn components(groups: &[Vec<f64>]) -> Option<Grouped> {
+    let groups: Vec<&Vec<f64>> = groups.iter().filter(|group| group.len() > 1).collect();
+    let n_groups = groups.len();
+    if n_groups < 2 {
+        return None;
+    }
+    let n_values: usize = groups.iter().map(|group| group.len()).sum();
+    let squares: f64 = groups.iter().map(|group| squares(group)).sum();
+    let within = squares / (n_values - n_groups) as f64;
+    let all = groups.iter().flat_map(|group| group.iter()).sum::<f64>() / n_values as f64;
+    let among: f64 = groups.iter().map(|group| group.len() as f64 * (mean(group) - all).powi(2)).sum();
+    // The mean size of groups that an unequal layout counts as.
+    let sizes: f64 = groups.iter().map(|group| (group.len() as f64).powi(2)).sum();
+    let size = (n_values as f64 - sizes / n_values as f64) / (n_groups - 1) as f64;
+    let between = ((among / (n_groups - 1) as f64 - within) / size).max(0.0);
+    Some(Grouped {
+        n_groups,
+        n_values,
+        within: within.sqrt(),
+        between: between.sqrt(),
+        serial_correlation: serial_correlation(&groups),
+    })
+}
+
+/// Returns the pooled correlation of neighbours. The usual estimate is too low by 1/n for independent values (Kendall and
+/// Stuart 1966, "The Advanced Theory of Statistics", volume 3, section 48.3), and that is added back.
+fn serial_correlation(groups: &[&Vec<f64>]) -> f64 {
+    let product = |group: &Vec<f64>| {
+        let mean = mean(group);
+        group.windows(2).map(|two| (two[0] - mean) * (two[1] - mean)).sum::<f64>()
+    };
+    let whole: f64 = groups.iter().map(|group| squares(group)).sum();
+    let n_values: usize = groups.iter().map(|group| group.len()).sum();
+    if whole <= 0.0 {
+        return 0.0;
+    }
+    let products: f64 = groups.iter().map(|group| product(group)).sum();
+    products / whole + groups.len() as f64 / n_values as f64
+}
+
+fn squares(group: &[f64]) -> f64 {
+    let mean = mean(group);
+    group.iter().map(|value| (value - mean).powi(2)).sum()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+
+    use super::*;
+
+    /// Groups of values of which each group shares an offset and each value leans on the one before.
+    fn groups(n_groups: usize, size: usize, within: f64, between: f64, correlation: f64) -> Vec<Vec<f64>> {
+        let mut words = ChaCha8Rng::seed_from_u64(3);
+        let mut uniform = || ((words.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+        let mut normal = || (-2.0 * uniform().ln()).sqrt() * (TAU * uniform()).cos();
+        let mut group = || {
+            let (shared, mut level) = (between * normal(), normal());
+            let mut value = || {
+                level = correlation * level + (1.0 - correlation * correlation).sqrt() * normal();
+                shared + within * level
+            };
+            (0..size).map(|_| value()).collect::<Vec<f64>>()
+        };
+        (0..n_groups).map(|_| group()).collect()
+    }
+
+    #[track_caller]
+    fn near(found: f64, expected: f64, slack: f64) {
+        assert!((found - expected).abs() <= slack, "{found} is not near {expected}");
+    }
+
+    #[test]
+    fn components_are_found_again() {
+        let found = components(&groups(200, 12, 0.02, 0.01, 0.0)).unwrap();
+        near(found.within, 0.02, 0.001);
+        near(found.between, 0.01, 0.0015);
+        near(found.serial_correlation, 0.0, 0.05);
+        let found = components(&groups(200, 36, 0.02, 0.0, 0.2)).unwrap();
+        near(found.serial_correlation, 0.2, 0.04);
+    }
+
+    #[test]
+    fn an_unequal_layout_agrees_with_values_worked_out_by_hand() {
+        // Means 2, 6, 5 and 4.5 over all.
+        let found = components(&[vec![1.0, 3.0], vec![5.0, 7.0], vec![4.0, 5.0, 5.0, 6.0]]).unwrap();
+        // Inside: 2 + 2 + 2 over 8 − 3. Among: 2 (2 − 4.5)² + 2 (6 − 4.5)² + 4 (5 − 4.5)² = 18 over 2.
+        near(found.within.powi(2), 1.2, 1e-12);
+        // Size: (8 − (4 + 4 + 16)/8) / 2 = 2.5; between: (9 − 1.2) / 2.5.
+        near(found.between.powi(2), 3.12, 1e-12);
+        assert_eq!((found.n_groups, found.n_values), (3, 8));
+    }
+
+    #[test]
+    fn a_drift_takes_three_sessions_to_be_known() {
+        let sessions = [vec![10.0, 10.1], vec![11.0, 11.1], vec![10.5, 10.4]];
+        assert_eq!(drift(&sessions[..2]), Drift::Unknown);
+        let Drift::Known { standard_deviation, sessions } = drift(&sessions) else { panic!("three will do") };
+        near(standard_deviation, 0.045, 0.005);
+        assert_eq!(sessions, 3);
+    }
+
+    #[test]
+    fn groups_that_differ_by_chance_alone_have_nothing_between_them() {
+        let found = components(&[vec![1.0, 3.0], vec![3.0, 1.0]]).unwrap();
+        near(found.between, 0.0, 0.0);
+        assert_eq!(components(&[vec![1.0, 3.0]]), None);
+        assert_eq!(components(&[vec![1.0], vec![2.0]]), None);
+    }
+}

@@ -1,0 +1,170 @@
+use lab_core::experiment::{Experiment, Layouts, Side};
+use lab_core::fingerprint::Mode;
+use lab_core::fixtures;
+use lab_core::record::{Outcome, RepetitionKind, SessionId};
+use uuid::Uuid;
+
+use super::*;
+use crate::stopping;
+
+/// A session in lock-step whose launches have these times between two tokens, in microseconds: turns of 1, 4 and 3 tokens.
+fn side(which: Side, gaps_us: &[u64]) -> Session {
+    let number = 1 + which as u128;
+    let mut session = fixtures::session(number, gaps_us);
+    session.header.experiment = Some(Experiment {
+        id: Uuid::from_u128(7),
+        side: which,
+        other: SessionId(Uuid::from_u128(9)),
+        mode: Mode::LockStep { tokens: 4 },
+        layouts: Layouts::Shared,
+        seed: 1,
+        stopping: stopping::plan(36),
+    });
+    edit(&mut session, |_, completed| completed.turns = Some([1, 4, 3].map(quiet).to_vec()));
+    session
+}
+
+fn quiet(n_tokens: u32) -> Turn {
+    let none = || Reading::Value(0);
+    Turn {
+        request_ns: 0,
+        n_tokens,
+        evidence: Evidence {
+            steal_ns: none(),
+            run_delay_ns: none(),
+            own_cpu_ns: none(),
+            involuntary_switches: none(),
+            waiting_cpu_ns: none(),
+        },
+    }
+}
+
+/// Edits the raw data of the measured repetition of each launch.
+fn edit(session: &mut Session, edit: impl Fn(u32, &mut Completed)) {
+    for recorded in &mut session.repetitions {
+        let launch = recorded.repetition.launch;
+        if let (RepetitionKind::Measured, Outcome::Completed(completed)) =
+            (recorded.repetition.kind, &mut recorded.repetition.outcome)
+        {
+            edit(launch, completed);
+        }
+    }
+}
+
+/// Lets something else take a share of a turn.
+fn disturb(session: &mut Session, in_launch: u32, turn: usize, change: impl Fn(&mut Evidence)) {
+    edit(session, |launch, completed| {
+        if launch == in_launch {
+            change(&mut completed.turns.as_mut().unwrap()[turn].evidence);
+        }
+    });
+}
+
+#[track_caller]
+fn close(found: Option<f64>, expected: f64) {
+    let found = found.expect("the pair counts");
+    assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
+}
+
+#[test]
+fn a_pair_is_the_ratio_of_total_times() {
+    let (a, b) = (side(Side::A, &[20_000, 20_000]), side(Side::B, &[22_000, 18_000]));
+    let pairs = Pairs::of(&a, &b, &[]);
+    // 60 ms to the first token and seven gaps.
+    close(pairs.pairs[0].log_ratio, (200.0_f64 / 214.0).ln());
+    close(pairs.pairs[1].log_ratio, (200.0_f64 / 186.0).ln());
+    assert_eq!((pairs.pairs[0].n_turns, pairs.pairs[0].n_left_out), (3, 0));
+    let back = Pairs::of(&b, &a, &[]);
+    close(back.pairs[0].log_ratio, (214.0_f64 / 200.0).ln());
+    assert!(are_sides(&a, &b) && are_sides(&b, &a) && !are_sides(&a, &a));
+}
+
+#[test]
+fn a_disturbed_turn_is_left_out_on_both_sides_and_its_tokens_take_the_mean_of_the_others() {
+    let a = side(Side::A, &[20_000]);
+    let mut b = side(Side::B, &[22_000]);
+    // The last turn of B takes ten times as long, and somebody stole half of that.
+    edit(&mut b, |_, completed| {
+        let mut stamps = completed.timeline.stamps_ns().to_vec();
+        for (index, stamp) in stamps.iter_mut().skip(5).enumerate() {
+            *stamp += (index as u64 + 1) * 200_000_000;
+        }
+        completed.timeline = lab_core::timeline::Timeline::new(stamps).unwrap();
+    });
+    let slow = Pairs::of(&a, &b, &[]).pairs[0];
+    assert!(slow.log_ratio.unwrap() < -1.0, "without evidence it counts in full: {slow:?}");
+    disturb(&mut b, 0, 2, |evidence| evidence.steal_ns = Reading::Value(300_000_000));
+    let pair = Pairs::of(&a, &b, &[]).pairs[0];
+    assert_eq!(pair.n_left_out, 1);
+    close(pair.log_ratio, (200.0_f64 / 214.0).ln());
+}
+
+#[test]
+fn each_kind_of_outside_evidence_counts_above_a_hundredth_of_the_turn() {
+    // Turn 1 takes 4 tokens of 20 ms: 0.8 ms is a hundredth.
+    for (nanos, left_out) in [(800_000, 0), (800_001, 1)] {
+        for kind in 0..3 {
+            let mut a = side(Side::A, &[20_000]);
+            disturb(&mut a, 0, 1, |evidence| {
+                let of = [&mut evidence.steal_ns, &mut evidence.run_delay_ns, &mut evidence.waiting_cpu_ns];
+                *of.into_iter().nth(kind).unwrap() = Reading::Value(nanos);
+            });
+            let pair = Pairs::of(&a, &side(Side::B, &[20_000]), &[]).pairs[0];
+            assert_eq!(pair.n_left_out, left_out, "{kind} {nanos}");
+            let admitted = [["steal", "run-queue", "other-load"][kind].to_owned()];
+            let pair = Pairs::of(&a, &side(Side::B, &[20_000]), &admitted).pairs[0];
+            assert_eq!(pair.n_left_out, 0, "{admitted:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_that_wait_for_each_other_disturb_nobody() {
+    // A turn of 80 ms of two threads, which waited for 70 and had their CPUs for all but 0.5.
+    for (own_cpu_ns, left_out) in [(159_500_000, 0), (140_000_000, 1)] {
+        let mut a = side(Side::A, &[20_000]);
+        disturb(&mut a, 0, 1, |evidence| {
+            evidence.run_delay_ns = Reading::Value(70_000_000);
+            evidence.own_cpu_ns = Reading::Value(own_cpu_ns);
+        });
+        let pair = Pairs::of(&a, &side(Side::B, &[20_000]), &[]).pairs[0];
+        assert_eq!(pair.n_left_out, left_out, "{own_cpu_ns}");
+    }
+}
+
+#[test]
+fn a_pair_with_a_disturbed_prefill_or_too_few_turns_is_left_out_whole() {
+    let stolen = |evidence: &mut Evidence| evidence.steal_ns = Reading::Value(u64::MAX);
+    for (turn, counts) in [(0, false), (1, false), (2, true)] {
+        let mut a = side(Side::A, &[20_000, 20_000]);
+        disturb(&mut a, 1, turn, stolen);
+        let pairs = Pairs::of(&a, &side(Side::B, &[20_000, 20_000]), &[]);
+        assert_eq!(pairs.pairs[1].log_ratio.is_some(), counts, "turn {turn}");
+        assert_eq!(pairs.log_ratios().len(), if counts { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn uninterrupted_repetitions_are_apart_from_the_pairs_and_may_contradict_them() {
+    let gaps =
+        [[20_000, 20_020, 19_990, 20_010, 19_980, 20_000], [20_010, 20_000, 20_000, 19_980, 20_000, 20_020]];
+    let with_closing = |which, gap_us| {
+        let mut session = side(which, &gaps[which as usize]);
+        let mut closing = session.repetitions.last().unwrap().clone();
+        closing.repetition.index += 1;
+        if let Outcome::Completed(completed) = &mut closing.repetition.outcome {
+            let stamps = (0..8_u64).map(|token| 60_000_000 + token * gap_us * 1_000).collect();
+            completed.timeline = lab_core::timeline::Timeline::new(stamps).unwrap();
+            completed.turns = None;
+        }
+        session.repetitions.push(closing);
+        session
+    };
+    let a = with_closing(Side::A, 20_000);
+    let alike = Pairs::of(&a, &with_closing(Side::B, 20_010), &[]);
+    assert_eq!((alike.pairs.len(), alike.closing.len()), (6, 1));
+    assert!(!alike.is_contradicted());
+    let apart = Pairs::of(&a, &with_closing(Side::B, 22_000), &[]);
+    assert!(apart.is_contradicted());
+    assert!((apart.uninterrupted().unwrap() - (200.0_f64 / 214.0).ln()).abs() < 1e-12);
+}

@@ -1,0 +1,5 @@
+//! The statistics of this crate from outside: against SciPy, and on simulated data.
+
+mod rates;
+mod scipy;
+mod simulation;

@@ -1,0 +1,315 @@
+//! `lab ab`: the paired experiment. Two sides are measured at once, pair by pair, until it is decided whether they differ.
+
+mod progress;
+mod sides;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::anyhow;
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use lab_compare::{Policy, stopping};
+use lab_core::experiment::{Experiment, Layout, Layouts, Side, StoppingPlan};
+use lab_core::fingerprint::{Mode, PartKind};
+use lab_core::record::{
+    Launch, RecordedRepetition, Repetition, Session, SessionEnd, SessionHeader, SessionStatus,
+};
+use lab_core::report::{Conclusion, Report};
+use lab_engine::delayed::Delay;
+use lab_host::clock::Monotonic;
+use lab_runner::{Decision, Event, PairOrder, run_pairs};
+use lab_store::{Store, StoreError};
+
+use crate::bench::Bench;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::global::Global;
+use crate::terminal::{Format, say};
+use crate::{recording, store};
+
+use super::compare::{self, DecidingRule};
+use progress::PairLine;
+use sides::Sides;
+
+const EXAMPLES: &str = "\
+Examples:
+  lab ab plans/smollm2-q8.toml --engine-b ../parent/target/release/lab
+  lab ab plans/smollm2-q8.toml                          A against itself: what does this host call a change?
+  lab ab plans/smollm2.toml plans/smollm2-q8.toml       two plans; they may differ in one part of the fingerprint
+
+A and B run at once on the same cores and generate a few tokens in strict turn; each pair of launches has one memory layout,
+drawn anew for the next. It stops when the interval of the change lies inside the tolerance or beyond it, at most after
+`--pairs`. Exit status: 0 equivalent or improved, 1 regressed, 3 inconclusive, 4 refused, 5 the run failed.";
+
+/// What `lab ab` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// The plan of side A, and of side B unless another is given.
+    plan: PathBuf,
+    /// The plan of side B.
+    plan_b: Option<PathBuf>,
+    /// Side A's engine: another build of lab, or another engine that speaks the protocol.
+    #[arg(long, value_name = "PATH")]
+    engine_a: Option<PathBuf>,
+    /// Side B's engine.
+    #[arg(long, value_name = "PATH")]
+    engine_b: Option<PathBuf>,
+    /// The most pairs of launches.
+    #[arg(long, value_name = "N", default_value_t = stopping::DEFAULT_PAIRS, value_parser = RangedU64ValueParser::<u32>::new().range(stopping::LEAST_PAIRS as u64..=stopping::MOST_PAIRS as u64))]
+    pairs: u32,
+    /// Look at the data once, after all pairs.
+    #[arg(long)]
+    fixed: bool,
+    /// Tokens a side generates in one turn.
+    #[arg(long, value_name = "N", default_value = "4", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    tokens: u32,
+    /// Run the launches of a pair one after the other, each uninterrupted.
+    #[arg(long)]
+    alternate: bool,
+    /// Seed of the order of launches and of their memory layouts [default: drawn].
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Slow side B down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
+    #[arg(long, value_name = "DELAY", hide = true)]
+    delay_b: Option<Delay>,
+    /// Whose memory lies where.
+    #[arg(long, value_name = "LAYOUTS", default_value = "shared", hide = true)]
+    layouts: ChosenLayouts,
+    /// Rounds of uninterrupted repetitions at the end, to check what turns found.
+    #[arg(long, value_name = "N", default_value = "2", hide = true)]
+    closing: u32,
+    /// What decides: the interval of the change, or the contract's rule of means.
+    #[arg(long, value_name = "RULE", default_value = "interval")]
+    rule: DecidingRule,
+    /// Give a verdict although this rule of validity made repetitions suspect; can be repeated.
+    #[arg(long, value_name = "RULE", value_parser = compare::rule)]
+    admit: Vec<String>,
+    /// What to print.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+/// Whose memory lies where: the designs that were weighed (docs/comparison.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ChosenLayouts {
+    /// Drawn for each pair, the same for both sides.
+    Shared,
+    /// Drawn for each launch.
+    Each,
+    /// One for the whole experiment.
+    Fixed,
+    /// Left to the kernel.
+    Kernel,
+}
+
+impl From<ChosenLayouts> for Layouts {
+    fn from(chosen: ChosenLayouts) -> Self {
+        match chosen {
+            ChosenLayouts::Shared => Self::Shared,
+            ChosenLayouts::Each => Self::Each,
+            ChosenLayouts::Fixed => Self::Fixed,
+            ChosenLayouts::Kernel => Self::Kernel,
+        }
+    }
+}
+
+/// Tokens of the warm-up of each launch after its prefill: enough that weights are packed and caches filled.
+const WARMUP_TOKENS: u32 = 8;
+
+pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
+    let sides = Sides::load(arguments, global)?;
+    let mut store = store::open_for_recording(&global.store)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let mut benches = sides.benches(&interrupted, global)?;
+    for (bench, plan) in benches.iter_mut().zip(&sides.plans) {
+        bench.calibrate(plan, global)?;
+    }
+    recording::listen_for_interruption(&interrupted)?;
+    let mode = sides.mode(arguments, &benches);
+    let seed = arguments.seed.unwrap_or_else(drawn_seed);
+    let plan =
+        if arguments.fixed { stopping::fixed(arguments.pairs) } else { stopping::plan(arguments.pairs) };
+    let layouts = Layouts::from(arguments.layouts);
+    let headers = headers(&sides, &benches, mode, layouts, seed, &plan)?;
+    let policy = Policy {
+        rule: arguments.rule.into(),
+        vary: varied(&headers)?,
+        admitted: [arguments.admit.as_slice(), &sides.plans[0].gate.admit].concat(),
+        gate: sides.plans[0].gate.clone(),
+        noise: store::noise(&store, &headers[0].fingerprint.family())?,
+        ..Policy::default()
+    };
+    announce(&headers, mode, &plan, policy.vary);
+    for header in &headers {
+        store.begin_session(header)?;
+    }
+    let ids = headers.each_ref().map(|header| header.id);
+    let status = {
+        let running = RefCell::new(Running::new(&mut store, headers, policy.clone(), &plan));
+        carry_out_pairs(&running, &benches, arguments, mode, seed, &plan)?
+    };
+    for id in &ids {
+        store.end_session(*id, &SessionEnd { ended_at: Timestamp::now(), status })?;
+    }
+    let [a, b] = [store.load(&ids[0])?, store.load(&ids[1])?];
+    let report = lab_compare::compare(&a, &b, &policy);
+    compare::show(&report, arguments.format, global)?;
+    say(&format!(
+        "stored as {} (A) and {} (B) in {}",
+        store.short_id(&ids[0])?,
+        store.short_id(&ids[1])?,
+        store.path().display()
+    ));
+    Ok(match status {
+        SessionStatus::Interrupted => Exit::Interrupted,
+        SessionStatus::Failed => Exit::RunFailed,
+        _ => compare::exit_of(report.conclusion),
+    })
+}
+
+/// Draws a seed that JSON carries exactly, from the random bits of a new id.
+fn drawn_seed() -> u64 {
+    uuid::Uuid::now_v7().as_u64_pair().1 & ((1 << 53) - 1)
+}
+
+/// Puts the headers of both sides together, each with what it knows of the experiment.
+fn headers(
+    sides: &Sides,
+    benches: &[Bench<'_>; 2],
+    mode: Mode,
+    layouts: Layouts,
+    seed: u64,
+    stopping: &StoppingPlan,
+) -> Result<[SessionHeader; 2]> {
+    let most = stopping.most_pairs();
+    let header = |side: usize| recording::header(&sides.plans[side], most, mode, &benches[side]);
+    let mut headers = [header(0)?, header(1)?];
+    let ids = headers.each_ref().map(|header| header.id);
+    let id = uuid::Uuid::now_v7();
+    for (header, (side, other)) in headers.iter_mut().zip([(Side::A, ids[1]), (Side::B, ids[0])]) {
+        let stopping = stopping.clone();
+        header.experiment = Some(Experiment { id, side, other, mode, layouts, seed, stopping });
+    }
+    Ok(headers)
+}
+
+/// Returns the one part in which the two sides differ, or none. A change is asked about one part at a time.
+fn varied(headers: &[SessionHeader; 2]) -> Result<Option<PartKind>> {
+    let differences = headers[0].fingerprint.differences(&headers[1].fingerprint);
+    let mut parts: Vec<PartKind> = differences.iter().map(|own| own.part).collect();
+    parts.dedup();
+    match parts.as_slice() {
+        [] => Ok(None),
+        [part] => Ok(Some(*part)),
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(Failure::with(
+                Exit::Refused,
+                anyhow!(
+                    "the two sides differ in {}; what would the difference come from?",
+                    names.join(" and ")
+                ),
+            )
+            .hint("let the plans differ in one part of the fingerprint only: model, plan, backend or engine"))
+        }
+    }
+}
+
+fn announce(headers: &[SessionHeader; 2], mode: Mode, plan: &StoppingPlan, vary: Option<PartKind>) {
+    let how = match mode {
+        Mode::LockStep { tokens } => format!("in lock-step, {tokens} tokens a turn"),
+        Mode::Alone => "launches alternating".to_owned(),
+    };
+    let what = vary.map_or("nothing differs".to_owned(), |part| format!("{part} differs"));
+    let [a, b] = headers.each_ref().map(|header| &header.plan_name);
+    let plans = if a == b { a.clone() } else { format!("{a} against {b}") };
+    say(&format!("{plans}: {what}, {how}, at most {} pairs", plan.most_pairs()));
+}
+
+fn carry_out_pairs(
+    running: &RefCell<Running<'_>>,
+    benches: &[Bench<'_>; 2],
+    arguments: &Arguments,
+    mode: Mode,
+    seed: u64,
+    stopping: &StoppingPlan,
+) -> Result<SessionStatus> {
+    let loads = benches.each_ref().map(Bench::load_request);
+    let order = PairOrder {
+        workload: benches.each_ref().map(|bench| &bench.workload),
+        load: loads.each_ref(),
+        mode,
+        layouts: arguments.layouts.into(),
+        seed,
+        stopping,
+        warmup_tokens: WARMUP_TOKENS,
+        closing: arguments.closing,
+    };
+    let mut start = |side: Side, pair: u32, layout: Option<&Layout>| {
+        let bench = &benches[side as usize];
+        bench.launcher.launch(pair, &bench.hello, &bench.instruments, layout)
+    };
+    let mut sink = |side: Side, event: Event| running.borrow_mut().take(side, event);
+    let mut decide = |n_pairs: u32| running.borrow_mut().decide(n_pairs);
+    Ok(run_pairs(&order, &mut start, &Monotonic, &mut sink, &mut decide)?)
+}
+
+/// The experiment as it goes: everything is in the store before it is looked at.
+struct Running<'a> {
+    store: &'a mut Store,
+    sessions: [Session; 2],
+    policy: Policy,
+    line: PairLine,
+}
+
+impl<'a> Running<'a> {
+    fn new(store: &'a mut Store, headers: [SessionHeader; 2], policy: Policy, plan: &StoppingPlan) -> Self {
+        let session = |header| Session { header, launches: Vec::new(), repetitions: Vec::new(), end: None };
+        Self { store, sessions: headers.map(session), policy, line: PairLine::new(plan) }
+    }
+
+    fn take(&mut self, side: Side, event: Event) -> std::result::Result<(), StoreError> {
+        match event {
+            Event::Begins(_) => Ok(()),
+            Event::Launch(launch) => self.launch(side, launch),
+            Event::Repetition(repetition) => self.repetition(side, repetition),
+        }
+    }
+
+    fn launch(&mut self, side: Side, launch: Launch) -> std::result::Result<(), StoreError> {
+        let session = &mut self.sessions[side as usize];
+        self.store.append_launch(session.header.id, &launch)?;
+        session.launches.push(launch);
+        Ok(())
+    }
+
+    fn repetition(&mut self, side: Side, repetition: Repetition) -> std::result::Result<(), StoreError> {
+        let session = &mut self.sessions[side as usize];
+        let measurements = recording::measurements(&repetition, session.header.workload.prompt.len());
+        self.store.append_repetition(session.header.id, &repetition, &measurements)?;
+        if let Some(trouble) = recording::trouble(&repetition) {
+            self.line.say(&format!("side {side:?}: {trouble}"));
+        }
+        session.repetitions.push(RecordedRepetition { repetition, measurements });
+        Ok(())
+    }
+
+    /// Looks at the data, at one of the looks that were fixed before.
+    fn decide(&mut self, n_pairs: u32) -> Decision {
+        let [a, b] = &self.sessions;
+        let report = lab_compare::compare(a, b, &self.policy);
+        self.line.show(n_pairs, &report);
+        if is_decided(&report) { Decision::Stop } else { Decision::Continue }
+    }
+}
+
+/// Returns whether more pairs could change nothing about what is concluded.
+fn is_decided(report: &Report) -> bool {
+    use Conclusion::{Equivalent, Improved, Refused, Regressed};
+    matches!(report.conclusion, Equivalent | Improved | Regressed | Refused)
+}

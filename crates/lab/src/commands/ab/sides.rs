@@ -1,0 +1,114 @@
+//! The two sides of an experiment: their plans, their programs, what they run on.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context as _, anyhow};
+use lab_core::fingerprint::Mode;
+use lab_core::plan::{EngineKind, Plan};
+use tempfile::TempDir;
+
+use crate::bench::{Bench, Host};
+use crate::failure::{Failure, Result};
+use crate::global::Global;
+use crate::launch::{Instead, absolute, on_path};
+use crate::terminal::say;
+use crate::{plan_file, prepare};
+
+use super::Arguments;
+
+/// The two sides, A first.
+pub(super) struct Sides {
+    pub(super) plans: [Plan; 2],
+    paths: [PathBuf; 2],
+    hosts: [Host; 2],
+    /// Holds the programs under names of equal length: a longer path lies on the stack and moves what lies below it.
+    _programs: TempDir,
+}
+
+impl Sides {
+    pub(super) fn load(arguments: &Arguments, global: &Global) -> Result<Self> {
+        let second = arguments.plan_b.as_ref().unwrap_or(&arguments.plan);
+        let paths = [arguments.plan.clone(), second.clone()];
+        let load = |path: &PathBuf| -> Result<Plan> {
+            let mut plan = plan_file::load(path, global.color)?;
+            // What a turn is disturbed by is read between turns; a thread that samples would disturb the other side.
+            plan.instruments.sample_hz = 0.0;
+            Ok(plan)
+        };
+        let plans = [load(&paths[0])?, load(&paths[1])?];
+        let programs =
+            tempfile::tempdir().context("cannot make a folder for the engines").map_err(Failure::run)?;
+        let chosen = [(&arguments.engine_a, None), (&arguments.engine_b, arguments.delay_b)];
+        let host = |side: usize| -> Result<Host> {
+            let (engine, delay) = &chosen[side];
+            let program = program(&plans[side].engine.kind, engine.as_deref())?;
+            let link = programs.path().join(["a", "b"][side]);
+            symlink(&program, &link).context("cannot link to the engine").map_err(Failure::run)?;
+            let host = Host::resolve(&plans[side], global)?;
+            Ok(host.for_pairs(arguments.layouts.into(), Instead { program: Some(link), delay: *delay }))
+        };
+        let hosts = [host(0)?, host(1)?];
+        Ok(Self { plans, paths, hosts, _programs: programs })
+    }
+
+    /// Makes everything ready that both sides need.
+    pub(super) fn benches(&self, interrupted: &Arc<AtomicBool>, global: &Global) -> Result<[Bench<'_>; 2]> {
+        let bench = |side: usize| {
+            Bench::ready(&self.plans[side], &self.paths[side], &self.hosts[side], interrupted, global)
+        };
+        Ok([bench(0)?, bench(1)?])
+    }
+
+    /// Chooses lock-step where both engines fit into memory.
+    pub(super) fn mode(&self, arguments: &Arguments, benches: &[Bench<'_>; 2]) -> Mode {
+        if arguments.alternate {
+            return Mode::Alone;
+        }
+        let needed: u64 =
+            benches.iter().zip(&self.plans).map(|(bench, plan)| needed_bytes(bench, plan)).sum();
+        match prepare::available_memory(&self.hosts[0].roots) {
+            Ok(available) if needed as f64 > available as f64 * LARGEST_SHARE => {
+                let megabytes = |bytes: u64| bytes / 1_000_000;
+                say(&format!(
+                    "note: both engines together need about {} MB of the {} MB available: launches alternate",
+                    megabytes(needed),
+                    megabytes(available)
+                ));
+                Mode::Alone
+            }
+            _ => Mode::LockStep { tokens: arguments.tokens },
+        }
+    }
+}
+
+/// The share of the available memory that two live engines may take.
+const LARGEST_SHARE: f64 = 0.8;
+
+/// Only what the built-in engine takes is known before it runs; of others, the weights.
+fn needed_bytes(bench: &Bench<'_>, plan: &Plan) -> u64 {
+    match plan.engine.kind {
+        EngineKind::Candle => prepare::estimate(&bench.model.header, &bench.workload).total(),
+        EngineKind::Scripted(_) => 0,
+        EngineKind::Command(_) => bench.model.local.bytes,
+    }
+}
+
+/// Returns the program of a side: the one that was named, or else the plan's own.
+fn program(kind: &EngineKind, named: Option<&Path>) -> Result<PathBuf> {
+    let program = match (named, kind) {
+        (Some(path), _) if !path.is_file() => {
+            return Err(Failure::usage(anyhow!("`{}` is no program", path.display()))
+                .hint("name the executable: another build of lab, or an engine that speaks the protocol"));
+        }
+        (Some(path), _) => path.to_owned(),
+        // The kernel holds this program open, whatever becomes of the file under its path.
+        (None, EngineKind::Candle | EngineKind::Scripted(_)) => {
+            return Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+        }
+        (None, EngineKind::Command(words)) => on_path(&words[0]),
+    };
+    Ok(PathBuf::from(absolute(&program)))
+}

@@ -1,0 +1,85 @@
+//! `lab gate --self-test`: a regression is planted and must fail, equals must pass, all through the path that real
+//! candidates take: engine processes, a store, the comparison, the gate.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, anyhow};
+use lab_core::fingerprint::PartKind;
+use lab_core::gate::Gate;
+use lab_store::Store;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::global::Global;
+use crate::store;
+use crate::terminal::say;
+
+use super::{DecidingRule, cannot_fire, exit_of, judge};
+
+/// Takes milliseconds, and longer by a sixth where a regression is planted: far beyond what a busy machine adds to waits.
+const PLAN: &str = include_str!("self_test.toml");
+const TOKEN_US: &str = "token_us = 3000";
+const SLOWER_TOKEN_US: &str = "token_us = 3500";
+
+pub(super) fn carry_out(global: &Global) -> Result<Exit> {
+    let folder =
+        tempfile::tempdir().context("cannot make a folder for the self-test").map_err(Failure::run)?;
+    let regressed = PLAN.replace(TOKEN_US, SLOWER_TOKEN_US);
+    if regressed == PLAN {
+        return Err(cannot_fire("no regression could be planted"));
+    }
+    let bench = SelfTest { folder: folder.path(), global };
+    for (name, plan) in [("baseline", PLAN), ("equal", PLAN), ("regressed", regressed.as_str())] {
+        bench.run(name, plan)?;
+    }
+    let store = store::open_for_recording(&bench.store())?;
+    let equal = gate(&store, "@latest~1")?;
+    if !equal.passed {
+        return Err(cannot_fire(&format!("equals did not pass: {}", equal.reason))
+            .hint("a machine under heavy load may do that; try again when it is quiet"));
+    }
+    let regression = gate(&store, "@latest")?;
+    if exit_of(&regression) != Exit::NotReproduced {
+        return Err(cannot_fire(&format!("a regression of 13 % came out as: {}", regression.reason)));
+    }
+    say(&format!("equals: {}", equal.reason));
+    say(&format!("planted regression: {}", regression.reason));
+    say("the gate fires when it must, and only then");
+    Ok(Exit::Pass)
+}
+
+fn gate(store: &Store, candidate: &str) -> Result<Gate> {
+    let (baseline, candidate) = (store::load(store, "@latest~2")?, store::load(store, candidate)?);
+    Ok(judge(&baseline, &candidate, DecidingRule::Interval, Some(PartKind::Engine), BTreeMap::new()))
+}
+
+struct SelfTest<'a> {
+    folder: &'a Path,
+    global: &'a Global,
+}
+
+impl SelfTest<'_> {
+    fn store(&self) -> PathBuf {
+        self.folder.join("lab.sqlite")
+    }
+
+    /// Runs a plan as a user would.
+    fn run(&self, name: &str, plan: &str) -> Result<()> {
+        let path = self.folder.join(format!("{name}.toml"));
+        std::fs::write(&path, plan).context("cannot write the self-test's plan").map_err(Failure::run)?;
+        let own = std::env::current_exe().context("cannot find lab itself").map_err(Failure::run)?;
+        let mut command = Command::new(own);
+        command.arg("run").arg(&path).arg("--store").arg(self.store());
+        command.args(self.global.cache.iter().flat_map(|cache| [Path::new("--cache"), cache]));
+        let output = command.output().context("cannot run lab").map_err(Failure::run)?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(Failure::run(anyhow!(
+                "the self-test's session failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What every command that records has in common: the session's header, its measurements, words for what went wrong, and
+//! ending in order.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use lab_core::fingerprint::{BackendPart, Fingerprint, Mode};
+use lab_core::metric::Measurement;
+use lab_core::plan::Plan;
+use lab_core::record::{Outcome, Repetition, RepetitionKind, SessionHeader, SessionId};
+use lab_core::validity::Validity;
+
+use crate::bench::Bench;
+use crate::failure::{Failure, Result};
+use crate::identity;
+
+/// Ctrl-C and a polite kill raise a flag; the session then ends in order.
+pub(crate) fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // A second Ctrl-C ends lab at once.
+        signal_hook::flag::register_conditional_default(signal, interrupted.clone()).map_err(Failure::run)?;
+        signal_hook::flag::register(signal, interrupted.clone()).map_err(Failure::run)?;
+    }
+    Ok(())
+}
+
+/// Puts together what is known when a session starts.
+pub(crate) fn header(plan: &Plan, repeat: u32, mode: Mode, bench: &Bench<'_>) -> Result<SessionHeader> {
+    let Bench { launcher, hello, instruments, model, workload, hardware } = bench;
+    let executable =
+        launcher.executable_digest().context("cannot read the engine's program").map_err(Failure::run)?;
+    let model_part =
+        identity::model_part(&plan.model, &model.local, &model.header.gguf).map_err(Failure::usage)?;
+    let backend = BackendPart { device: hello.device.clone(), ..launcher.backend.part.clone() };
+    Ok(SessionHeader {
+        id: SessionId(uuid::Uuid::now_v7()),
+        started_at: Timestamp::now(),
+        lab_version: env!("CARGO_PKG_VERSION").to_owned(),
+        plan_name: plan.name.clone(),
+        plan_text: plan.text.clone(),
+        model_name: plan.model.name.clone(),
+        workload: workload.clone(),
+        repeat,
+        tolerances: plan.tolerances.clone().into_iter().collect(),
+        fingerprint: Fingerprint {
+            model: model_part.record(),
+            plan: identity::plan_part(plan, workload, repeat, mode).record(),
+            backend: backend.record(),
+            hardware: hardware.clone(),
+            engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),
+        },
+        instruments: Some(instruments.set.clone()),
+        experiment: None,
+    })
+}
+
+/// Says what went wrong with a repetition that counts; what disturbed a warm-up is of no interest.
+pub(crate) fn trouble(repetition: &Repetition) -> Option<String> {
+    let index = repetition.index;
+    match &repetition.outcome {
+        Outcome::Failed(error) => Some(format!("repetition {index} failed: {error}")),
+        Outcome::Completed(completed) if repetition.kind == RepetitionKind::Measured => {
+            let validity = &completed.validity;
+            (*validity != Validity::Valid).then(|| format!("repetition {index} is {validity}"))
+        }
+        Outcome::Completed(_) => None,
+    }
+}
+
+/// Only completed measured repetitions have measurements.
+pub(crate) fn measurements(repetition: &Repetition, n_prompt: usize) -> Vec<Measurement> {
+    match (&repetition.outcome, repetition.kind) {
+        (Outcome::Completed(completed), RepetitionKind::Measured) => completed.measurements(n_prompt),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,125 @@
+//! `lab ab`: two sides measured at once, on the scripted engine.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Lab, Ran};
+use crate::plan::Plan;
+use crate::schema;
+
+/// Twelve tokens of 2 ms after a prefill of 4: what other tests do to this machine is small against it.
+///
+/// What they do is admitted: it would leave out turn after turn.
+fn steady() -> Plan {
+    let busy = ["steal", "run-queue", "other-load"].map(toml::Value::from);
+    Plan::scripted()
+        .set("gate.admit", busy.to_vec())
+        .set("engine.script.prefill_us", 4_000)
+        .set("engine.script.token_us", 2_000)
+        .set("workload.generate", 12)
+}
+
+fn ab(lab: &Lab, further: &[&str]) -> Ran {
+    lab.plan(steady()).run(&[&["ab", "plan.toml", "--seed", "1", "--closing", "1"], further].concat())
+}
+
+/// Runs an experiment to its report, whatever it concludes.
+fn report(lab: &Lab, further: &[&str]) -> (Option<i32>, Value) {
+    let ran = ab(lab, &[further, &["--format", "json"]].concat());
+    let report = ran.json();
+    schema::assert_fits(&report, "report.v2");
+    (ran.status, report)
+}
+
+/// How many pairs there may be where the machine is busy with other tests.
+const FEW: [&str; 2] = ["--pairs", "6"];
+
+#[test]
+fn a_side_that_takes_a_third_longer_has_regressed() {
+    let lab = Lab::new();
+    let (status, report) = report(&lab, &["--delay-b", "uniform:0.25", "--pairs", "10"]);
+    assert_eq!((status, &report["conclusion"]), (Some(1), &json!("regressed")), "{report:#}");
+    assert_eq!((&report["title"], &report["vary"]), (&json!("change experiment"), &json!("engine")));
+    let field = &report["varied"][0];
+    assert_eq!((&field["part"], &field["field"]), (&json!("engine"), &json!("settings")), "{field:#}");
+    let changes = report["paired"]["changes"].as_array().unwrap();
+    assert!(changes.len() >= 4, "{changes:?}");
+}
+
+#[test]
+fn every_kind_of_delay_is_seen_in_the_official_metric() {
+    // Every tenth token and the prefill: 10 of 12 tokens' time each, which nothing of this machine hides.
+    for delay in ["tenth:10", "prefill:5"] {
+        let lab = Lab::new();
+        let (status, report) = report(&lab, &["--delay-b", delay, "--pairs", "10"]);
+        assert_eq!((status, &report["conclusion"]), (Some(1), &json!("regressed")), "{delay}: {report:#}");
+    }
+}
+
+#[test]
+fn both_sides_are_recorded_and_give_the_same_report_again() {
+    let lab = Lab::new();
+    let (_, first) = report(&lab, &FEW);
+    let [a, b] = ["baseline", "candidate"].map(|side| first[side]["session"].as_str().unwrap().to_owned());
+    let admitted = ["--admit", "steal", "--admit", "run-queue", "--admit", "other-load"];
+    let compare = |one: &str, other: &str| {
+        lab.run(&[&["compare", one, other, "--format", "json"], admitted.as_slice()].concat()).json()
+    };
+    let again = compare(&a, &b);
+    assert_eq!(again, first, "an experiment is judged by its recordings alone");
+    let reversed = compare(&b, &a);
+    let change = |report: &Value| report["paired"]["changes"][0].as_f64().unwrap();
+    assert!(((1.0 + change(&first)) * (1.0 + change(&reversed)) - 1.0).abs() < 1e-9);
+    lab.run(&["verify"]).exits(0);
+    let shown = lab.run(&["show", &a, "--format", "json"]).exits(0).json();
+    let mode = shown["fingerprint"]["plan"]["identity"]["mode"].clone();
+    assert_eq!(mode, json!({"kind": "lock_step", "tokens": 4}), "{shown:#}");
+}
+
+#[test]
+fn one_side_never_compares_with_a_session_that_ran_alone() {
+    let lab = Lab::new();
+    let (_, first) = report(&lab, &FEW);
+    lab.measure(steady());
+    let a = first["baseline"]["session"].as_str().unwrap();
+    lab.run(&["compare", a, "@latest"]).exits(4).prints("plan differs in").prints("mode");
+}
+
+#[test]
+fn launches_may_alternate_instead() {
+    let lab = Lab::new();
+    let (_, report) = report(&lab, &["--alternate", "--pairs", "4", "--admit", "cold-start"]);
+    assert_eq!(report["paired"]["mode"], json!({"kind": "alone"}), "{report:#}");
+    assert!(report["paired"]["pairs"].as_u64().unwrap() <= 4);
+    assert_eq!(report["paired"]["uninterrupted"], Value::Null);
+}
+
+#[test]
+fn plans_that_differ_in_two_parts_are_refused_before_anything_runs() {
+    let lab = Lab::new();
+    lab.write(
+        "other.toml",
+        steady().set("workload.generate", 13).set("engine.script.token_us", 1_000).text(),
+    );
+    lab.plan(steady());
+    let ran = lab.run(&["ab", "plan.toml", "other.toml"]).exits(4).prints_nothing();
+    ran.says("the two sides differ in plan and engine");
+    assert!(lab.newest().is_none(), "nothing was recorded");
+}
+
+#[test]
+fn what_is_no_program_or_no_number_of_pairs_is_said() {
+    let lab = Lab::new();
+    ab(&lab, &["--engine-b", "nowhere"]).exits(2).says("`nowhere` is no program");
+    ab(&lab, &["--pairs", "3"]).exits(2).says("3 is not in 4..=112");
+    ab(&lab, &["--delay-b", "much"]).exits(2).says("`much` is no delay");
+    ab(&lab, &["--admit", "weather"]).exits(2).says("known rules are");
+}
+
+#[test]
+fn another_build_of_lab_can_be_side_b() {
+    let lab = Lab::new();
+    let copy = lab.path("another-lab-with-a-longer-name");
+    std::fs::copy(env!("CARGO_BIN_EXE_lab"), &copy).unwrap();
+    let (_, report) = report(&lab, &[&["--engine-b", copy.to_str().unwrap()], FEW.as_slice()].concat());
+    assert_eq!(report["vary"], Value::Null, "a copy is the same build: {report:#}");
+}
