@@ -1,9 +1,13 @@
 """Asks SciPy what lab-compare computes itself, and prints the golden file crates/lab-compare/tests/data/scipy.json.
 
 usage: statistics.py > crates/lab-compare/tests/data/scipy.json     (SciPy 1.17.1)
+       statistics.py --check crates/lab-compare/tests/data/scipy.json
 """
 
 import json
+import math
+import pathlib
+import sys
 
 import numpy as np
 from scipy import stats
@@ -65,7 +69,24 @@ def main():
         "fisher": [fisher(3, 20, 0, 20), fisher(2, 5, 1, 4), fisher(1, 36, 0, 36), fisher(7, 40, 2, 30), fisher(0, 8, 2, 8)],
         "clopper_pearson": [clopper_pearson(0, 60), clopper_pearson(3, 60), clopper_pearson(60, 60), clopper_pearson(187, 20000)],
     }
-    print(json.dumps(document, indent=1))
+    if sys.argv[1:2] == ["--check"]:
+        golden = json.loads(pathlib.Path(sys.argv[2]).read_text())
+        if not agree(json.loads(json.dumps(document)), golden):
+            sys.exit("SciPy says something else than the golden file")
+        print("SciPy agrees with the golden file")
+    else:
+        print(json.dumps(document, indent=1))
+
+
+def agree(one, other):
+    """Whether two documents are the same but for the last digits of their numbers."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(agree(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(agree, one, other))
+    if isinstance(one, float) or isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return one == other
 
 
 main()
