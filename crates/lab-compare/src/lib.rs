@@ -42,6 +42,7 @@ use lab_core::report::{
     Conclusion, Drift, Judgement, MetricComparison, Paired, REPORT_SCHEMA, Refusal, Report, Rule, Side,
     SlowLaunches,
 };
+use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
 
 use crate::change::Terms;
@@ -162,8 +163,17 @@ fn paired_of(pairs: &Pairs, baseline: &Session) -> Option<Paired> {
         changes: log_ratios.iter().map(|own| own.exp_m1()).collect(),
         stopping: experiment.stopping.clone(),
         uninterrupted: pairs.uninterrupted().map(f64::exp_m1),
-        contradicted: pairs.is_contradicted(),
+        contradicted: pairs.is_contradicted(speed_tolerance(baseline)),
     })
+}
+
+/// Returns the relative change of speed that matters to a session's plan; 0 where it names none in percent.
+fn speed_tolerance(session: &Session) -> f64 {
+    let speed = METRICS.iter().find(|metric| metric.name == "tokens_per_sec");
+    match speed.and_then(|metric| session.header.tolerance(metric)) {
+        Some(Tolerance::Relative(share)) => share,
+        Some(Tolerance::Absolute(_)) | None => 0.0,
+    }
 }
 
 /// Looks at whole executions, launch by launch.

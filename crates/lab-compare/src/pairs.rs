@@ -63,8 +63,10 @@ impl Pairs {
 
     /// Returns whether the uninterrupted repetitions contradict the pairs: whether they lie where one pair more would lie
     /// in less than one experiment of a hundred (a prediction interval; Hahn and Meeker 1991, "Statistical Intervals",
-    /// section 4.7.1). They come from one pair of launches, and vary at least as a pair does.
-    pub fn is_contradicted(&self) -> bool {
+    /// section 4.7.1), and as far away as matters. They come from one pair of launches, and vary at least as a pair does.
+    ///
+    /// `tolerance` is the smallest relative change that matters.
+    pub fn is_contradicted(&self, tolerance: f64) -> bool {
         let log_ratios = self.log_ratios();
         let (Some(closing), Some(location)) = (self.uninterrupted(), location(&log_ratios)) else {
             return false;
@@ -72,7 +74,8 @@ impl Pairs {
         let n = log_ratios.len() as f64;
         let one_more = location.widened((1.0 + n).sqrt());
         let (low, high) = one_more.interval(CONTRADICTION);
-        closing < low || closing > high
+        let is_relevant = (closing - location.centre).abs() > tolerance.ln_1p();
+        is_relevant && (closing < low || closing > high)
     }
 
     /// Returns the log-ratios of the pairs that count, in order.

@@ -163,8 +163,9 @@ fn uninterrupted_repetitions_are_apart_from_the_pairs_and_may_contradict_them() 
     let a = with_closing(Side::A, 20_000);
     let alike = Pairs::of(&a, &with_closing(Side::B, 20_010), &[]);
     assert_eq!((alike.pairs.len(), alike.closing.len()), (6, 1));
-    assert!(!alike.is_contradicted());
+    assert!(!alike.is_contradicted(0.0));
     let apart = Pairs::of(&a, &with_closing(Side::B, 22_000), &[]);
-    assert!(apart.is_contradicted());
+    assert!(apart.is_contradicted(0.03));
+    assert!(!apart.is_contradicted(0.1), "what does not matter contradicts nothing");
     assert!((apart.uninterrupted().unwrap() - (200.0_f64 / 214.0).ln()).abs() < 1e-12);
 }

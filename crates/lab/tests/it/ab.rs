@@ -19,7 +19,7 @@ fn steady() -> Plan {
 }
 
 fn ab(lab: &Lab, further: &[&str]) -> Ran {
-    lab.plan(steady()).run(&[&["ab", "plan.toml", "--seed", "1", "--closing", "1"], further].concat())
+    lab.plan(steady()).run(&[&["ab", "plan.toml", "--seed", "1"], further].concat())
 }
 
 /// Runs an experiment to its report, whatever it concludes.
@@ -36,7 +36,7 @@ const FEW: [&str; 2] = ["--pairs", "6"];
 #[test]
 fn a_side_that_takes_a_third_longer_has_regressed() {
     let lab = Lab::new();
-    let (status, report) = report(&lab, &["--delay-b", "uniform:0.25", "--pairs", "10"]);
+    let (status, report) = report(&lab, &["--delay-b", "uniform:0.25", "--pairs", "10", "--closing", "0"]);
     assert_eq!((status, &report["conclusion"]), (Some(1), &json!("regressed")), "{report:#}");
     assert_eq!((&report["title"], &report["vary"]), (&json!("change experiment"), &json!("engine")));
     let field = &report["varied"][0];
@@ -50,7 +50,7 @@ fn every_kind_of_delay_is_seen_in_the_official_metric() {
     // Every tenth token and the prefill: 10 of 12 tokens' time each, which nothing of this machine hides.
     for delay in ["tenth:10", "prefill:5"] {
         let lab = Lab::new();
-        let (status, report) = report(&lab, &["--delay-b", delay, "--pairs", "10"]);
+        let (status, report) = report(&lab, &["--delay-b", delay, "--pairs", "10", "--closing", "0"]);
         assert_eq!((status, &report["conclusion"]), (Some(1), &json!("regressed")), "{delay}: {report:#}");
     }
 }

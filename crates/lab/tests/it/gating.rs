@@ -85,8 +85,10 @@ fn github_gets_a_step_summary_where_it_asks_for_one() {
 #[test]
 fn a_gate_proves_that_it_can_fire() {
     let lab = Lab::new();
-    let ran = lab.run(&["gate", "--self-test"]).exits(0);
-    ran.says("planted regression: failed: regressed").says("equals: passed: equivalent");
+    // What other tests do to this machine may leave it in doubt, and that is said; three times in a row it will not be.
+    let tries = (0..3).map(|_| lab.run(&["gate", "--self-test"]));
+    let ran = tries.into_iter().find(|ran| ran.status != Some(3)).expect("a try that was not in doubt");
+    ran.exits(0).says("planted regression: failed: regressed").says("equals: passed: equivalent");
     assert!(lab.newest().is_none(), "the user's store is left alone");
 }
 

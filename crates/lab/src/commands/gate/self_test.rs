@@ -35,19 +35,22 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
         bench.run(name, plan)?;
     }
     let store = store::open_for_recording(&bench.store())?;
-    let equal = gate(&store, "@latest~1")?;
-    if !equal.passed {
-        return Err(cannot_fire(&format!("equals did not pass: {}", equal.reason))
-            .hint("a machine under heavy load may do that; try again when it is quiet"));
-    }
-    let regression = gate(&store, "@latest")?;
-    if exit_of(&regression) != Exit::NotReproduced {
-        return Err(cannot_fire(&format!("a regression of 13 % came out as: {}", regression.reason)));
-    }
+    let (equal, regression) = (gate(&store, "@latest~1")?, gate(&store, "@latest")?);
     say(&format!("equals: {}", equal.reason));
     say(&format!("planted regression: {}", regression.reason));
-    say("the gate fires when it must, and only then");
-    Ok(Exit::Pass)
+    match (exit_of(&equal), exit_of(&regression)) {
+        (Exit::Pass, Exit::NotReproduced) => {
+            say("the gate fires when it must, and only then");
+            Ok(Exit::Pass)
+        }
+        // A gate in doubt is no broken one: on a machine that is busy enough nothing can be told.
+        (Exit::Pass | Exit::Inconclusive, Exit::NotReproduced | Exit::Inconclusive) => {
+            say("this machine is too busy to tell; try again when it is quiet");
+            Ok(Exit::Inconclusive)
+        }
+        (Exit::Pass | Exit::Inconclusive, _) => Err(cannot_fire("a regression of 13 % passed")),
+        _ => Err(cannot_fire("equals did not pass")),
+    }
 }
 
 fn gate(store: &Store, candidate: &str) -> Result<Gate> {
