@@ -28,8 +28,8 @@ pub const LEAST_PAIRS: u32 = LOOKS[0];
 pub const DEFAULT_PAIRS: u32 = 36;
 
 /// How sure the interval of one look must be for all looks up to a number of pairs to be sure to [`CONFIDENCE`].
-/// `cargo test --release -p lab-compare --test statistics rates -- --nocapture` finds these figures and holds them to two decimals of
-/// a percent.
+/// `cargo test --release -p lab-compare --test statistics rates -- --nocapture` prints what each would have to
+/// be, and fails where all looks together miss the truth more often than is claimed.
 const LOOK_CONFIDENCES: [(u32, f64); 4] = [(4, 0.95), (10, 0.9855), (36, 0.9937), (112, 0.9957)];
 
 /// Returns the stopping plan of an experiment of at most so many pairs, rounded down to a look.
