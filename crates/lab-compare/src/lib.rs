@@ -9,6 +9,7 @@
 
 mod change;
 pub mod change_point;
+mod draw;
 pub mod gate;
 mod headline;
 pub mod history;

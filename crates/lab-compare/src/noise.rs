@@ -80,18 +80,13 @@ fn mean(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::f64::consts::TAU;
-
-    use rand_chacha::ChaCha8Rng;
-    use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-
     use super::*;
+    use crate::draw::Draw;
 
     /// Groups of values of which each group shares an offset and each value leans on the one before.
     fn groups(n_groups: usize, size: usize, within: f64, between: f64, correlation: f64) -> Vec<Vec<f64>> {
-        let mut words = ChaCha8Rng::seed_from_u64(3);
-        let mut uniform = || ((words.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-        let mut normal = || (-2.0 * uniform().ln()).sqrt() * (TAU * uniform()).cos();
+        let mut draw = Draw::new(3, 0);
+        let mut normal = || draw.normal();
         let mut group = || {
             let (shared, mut level) = (between * normal(), normal());
             let mut value = || {

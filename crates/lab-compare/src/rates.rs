@@ -8,9 +8,8 @@
 use lab_core::calibration::{Grouped, Rate};
 use lab_core::experiment::StoppingPlan;
 use lab_core::metric::Direction;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
+use crate::draw::Draw;
 use crate::location::location;
 use crate::number_line::{Verdict, place};
 use crate::stopping::{CONFIDENCE, Look, Noise};
@@ -56,7 +55,7 @@ fn sessions_of(source: &Source, tolerance: f64, launches: &[u32], trials: u32) -
         count(trials, n, change, |draw| {
             let side = |draw: &mut Draw, shift: f64| -> Vec<f64> {
                 let shared = shift + source.between * draw.normal();
-                (0..n).map(|_| shared + draw.one_of(&source.residuals)).collect()
+                (0..n).map(|_| shared + one_of(draw, &source.residuals)).collect()
             };
             let (ours, theirs) = (side(draw, 0.0), side(draw, change.ln_1p()));
             sessions(&ours, &theirs, source, tolerance)
@@ -83,7 +82,7 @@ fn experiments_of(
             let shared = change.ln_1p() + source.between * draw.normal();
             let mut pairs: Vec<f64> = Vec::new();
             for look in &plan.looks {
-                pairs.extend((pairs.len()..*look as usize).map(|_| shared + draw.one_of(&source.residuals)));
+                pairs.extend((pairs.len()..*look as usize).map(|_| shared + one_of(draw, &source.residuals)));
                 let looked = Look::at(&pairs, plan, noise).expect("a look has four pairs or more");
                 let verdict = looked.verdict(tolerance, Direction::Higher);
                 if verdict != Verdict::Inconclusive {
@@ -114,7 +113,7 @@ fn sessions(ours: &[f64], theirs: &[f64], source: &Source, tolerance: f64) -> Ve
 fn count(trials: u32, n: u32, change: f64, mut trial: impl FnMut(&mut Draw) -> Verdict) -> Rate {
     let mut rate = Rate { n, change, trials, regressed: 0, improved: 0, equivalent: 0, median_pairs: None };
     for own in 0..trials {
-        match trial(&mut Draw::new(own)) {
+        match trial(&mut Draw::new(SEED, own.into())) {
             Verdict::Regressed => rate.regressed += 1,
             Verdict::Improved => rate.improved += 1,
             Verdict::Equivalent => rate.equivalent += 1,
@@ -124,34 +123,14 @@ fn count(trials: u32, n: u32, change: f64, mut trial: impl FnMut(&mut Draw) -> V
     rate
 }
 
-struct Draw(ChaCha8Rng);
-
-impl Draw {
-    fn new(trial: u32) -> Self {
-        let mut words = ChaCha8Rng::seed_from_u64(SEED);
-        words.set_stream(u64::from(trial));
-        Self(words)
-    }
-
-    /// A number in (0, 1).
-    fn uniform(&mut self) -> f64 {
-        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    /// A standard normal number (Box and Muller 1958).
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    fn one_of(&mut self, values: &[f64]) -> f64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a share of a small count, below that count"
-        )]
-        let index = (self.uniform() * values.len() as f64) as usize;
-        values[index]
-    }
+fn one_of(draw: &mut Draw, values: &[f64]) -> f64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a small count, below that count"
+    )]
+    let index = (draw.uniform() * values.len() as f64) as usize;
+    values[index]
 }
 
 #[cfg(test)]

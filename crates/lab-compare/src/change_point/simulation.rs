@@ -2,9 +2,8 @@
 //!
 //! `cargo test -p lab-compare change_point::simulation -- --nocapture` prints the figures of `docs/history.md`.
 
-use std::f64::consts::TAU;
-
 use super::*;
+use crate::draw::Draw;
 
 /// Spread of a session's mean around its level, as the standard deviation of its logarithm.
 const SPREAD: f64 = 0.02;
@@ -22,19 +21,7 @@ impl Noise {
     const ALL: [Self; 2] = [Self::Normal, Self::Outliers];
 }
 
-struct Draw(ChaCha8Rng);
-
 impl Draw {
-    /// A number in (0, 1).
-    fn uniform(&mut self) -> f64 {
-        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    /// A standard normal number (Box and Muller 1958).
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
-    }
-
     fn log(&mut self, noise: Noise) -> f64 {
         let is_outlier = noise == Noise::Outliers && self.uniform() < 0.02;
         SPREAD * self.normal() + if is_outlier { 0.55_f64.ln() } else { 0.0 }
@@ -43,7 +30,7 @@ impl Draw {
 
 /// Draws a series of levels, each relative to 1 and with how many sessions have it.
 fn series(noise: Noise, levels: &[(f64, usize)], seed: u64) -> Vec<f64> {
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
+    let mut draw = Draw::new(seed, 0);
     let levels = levels.iter().flat_map(|(level, n)| std::iter::repeat_n(level.ln(), *n));
     levels.map(|level| level + draw.log(noise)).collect()
 }

@@ -2,12 +2,8 @@
 //!
 //! `cargo test -p lab-compare simulation -- --nocapture` prints the figures of `docs/overhead.md`.
 
-use std::f64::consts::TAU;
-
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-
 use super::*;
+use crate::draw::Draw;
 
 /// With 2000 series, a true coverage of 95 % is seen as 94 to 96 % nineteen times in twenty.
 const N_SERIES: u64 = 2_000;
@@ -46,19 +42,7 @@ impl Scenario {
     }
 }
 
-struct Draw(ChaCha8Rng);
-
 impl Draw {
-    /// A number in (0, 1).
-    fn uniform(&mut self) -> f64 {
-        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
-
-    /// A standard normal number (Box and Muller 1958).
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
-    }
-
     /// Mean factor of the tokens of one block of which each may be slow.
     fn slow_tokens(&mut self) -> f64 {
         let factors = (0..TOKENS).map(|_| if self.uniform() < 0.02 { 1.6 } else { 1.0 });
@@ -68,7 +52,7 @@ impl Draw {
 
 fn series(scenario: Scenario, seed: u64) -> Vec<Block> {
     let Scenario { disturbance, n_blocks, true_ratio } = scenario;
-    let mut draw = Draw(ChaCha8Rng::seed_from_u64(seed));
+    let mut draw = Draw::new(seed, 0);
     let mut level = draw.normal();
     let rho = if let Disturbance::Autoregressive(rho) = disturbance { rho } else { 0.0 };
     let mut block = |index: usize| {
@@ -185,7 +169,7 @@ fn a_moving_block_bootstrap_would_hold_the_truth_less_often() {
     for (n_blocks, below) in [(LEAST_BLOCKS, 90.0), (401, 94.0)] {
         let scenario = Scenario { n_blocks, ..Scenario::no_effect(Disturbance::Independent) };
         let holds = |seed: &u64| {
-            let mut draw = Draw(ChaCha8Rng::seed_from_u64(N_SERIES + *seed));
+            let mut draw = Draw::new(N_SERIES + *seed, 0);
             let (low, high) = bootstrap_interval(&pairs(&series(scenario, *seed)).unwrap(), &mut draw);
             low <= 1.0 && 1.0 <= high
         };
