@@ -6,20 +6,8 @@ use crate::harness::{Lab, Ran};
 use crate::plan::Plan;
 use crate::schema;
 
-/// Twelve tokens of 2 ms after a prefill of 4: what other tests do to this machine is small against it.
-///
-/// What they do is admitted: it would leave out turn after turn.
-fn steady() -> Plan {
-    let busy = ["steal", "run-queue", "other-load"].map(toml::Value::from);
-    Plan::scripted()
-        .set("gate.admit", busy.to_vec())
-        .set("engine.script.prefill_us", 4_000)
-        .set("engine.script.token_us", 2_000)
-        .set("workload.generate", 12)
-}
-
 fn ab(lab: &Lab, further: &[&str]) -> Ran {
-    lab.plan(steady()).run(&[&["ab", "plan.toml", "--seed", "1"], further].concat())
+    lab.plan(Plan::steady()).run(&[&["ab", "plan.toml", "--seed", "1"], further].concat())
 }
 
 /// Runs an experiment to its report, whatever it concludes.
@@ -79,7 +67,7 @@ fn both_sides_are_recorded_and_give_the_same_report_again() {
 fn one_side_never_compares_with_a_session_that_ran_alone() {
     let lab = Lab::new();
     let (_, first) = report(&lab, &FEW);
-    lab.measure(steady());
+    lab.measure(Plan::steady());
     let a = first["baseline"]["session"].as_str().unwrap();
     lab.run(&["compare", a, "@latest"]).exits(4).prints("plan differs in").prints("mode");
 }
@@ -98,9 +86,9 @@ fn plans_that_differ_in_two_parts_are_refused_before_anything_runs() {
     let lab = Lab::new();
     lab.write(
         "other.toml",
-        steady().set("workload.generate", 13).set("engine.script.token_us", 1_000).text(),
+        Plan::steady().set("workload.generate", 13).set("engine.script.token_us", 1_000).text(),
     );
-    lab.plan(steady());
+    lab.plan(Plan::steady());
     let ran = lab.run(&["ab", "plan.toml", "other.toml"]).exits(4).prints_nothing();
     ran.says("the two sides differ in plan and engine");
     assert!(lab.newest().is_none(), "nothing was recorded");

@@ -6,23 +6,12 @@ use crate::harness::Lab;
 use crate::plan::Plan;
 use crate::schema;
 
-/// What other tests do to this machine meanwhile is admitted: it would leave out turn after turn.
-fn steady() -> Plan {
-    let busy = ["steal", "run-queue", "other-load"].map(toml::Value::from);
-    Plan::scripted()
-        .set("gate.admit", busy.to_vec())
-        .set("engine.script.prefill_us", 4_000)
-        .set("engine.script.token_us", 2_000)
-        .set("workload.generate", 12)
-        .set("run.warmup", 1)
-}
-
 #[test]
 fn a_calibration_measures_stores_and_tells_what_can_be_seen() {
     let lab = Lab::new();
     let words =
         ["calibrate", "plan.toml", "--sessions", "3", "--repeat", "3", "--pairs", "4", "--format", "json"];
-    let document = lab.plan(steady()).run(&words).exits(0).json();
+    let document = lab.plan(Plan::steady().set("run.warmup", 1)).run(&words).exits(0).json();
     schema::assert_fits(&document, "calibration.v1");
     let [compare, ab] = ["compare", "ab"].map(|kind| &document[kind]);
     assert_eq!((&compare["noise"]["n_groups"], &compare["noise"]["n_values"]), (&json!(3), &json!(9)));
@@ -50,9 +39,9 @@ fn a_calibration_measures_stores_and_tells_what_can_be_seen() {
 #[test]
 fn times_and_counts_that_make_no_sense_are_refused() {
     let lab = Lab::new();
-    lab.plan(steady());
+    lab.plan(Plan::steady().set("run.warmup", 1));
     lab.run(&["calibrate", "plan.toml", "--over", "soon"]).exits(2).says("such as `90m`");
     lab.run(&["calibrate", "plan.toml", "--sessions", "1"]).exits(2).says("1 is not in 2..");
-    let absolute = steady().set("tolerances.tokens_per_sec.absolute", 1.0);
+    let absolute = Plan::steady().set("run.warmup", 1).set("tolerances.tokens_per_sec.absolute", 1.0);
     lab.plan(absolute).run(&["calibrate", "plan.toml"]).exits(2).says("no percentage");
 }

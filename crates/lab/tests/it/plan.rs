@@ -34,6 +34,17 @@ impl Plan {
         Self(text.parse().unwrap())
     }
 
+    /// Returns a plan for experiments: twelve tokens of 2 ms after a prefill of 4, against which what other tests do to this
+    /// machine is small. It is admitted, too, or it would leave out turn after turn.
+    pub(crate) fn steady() -> Self {
+        let busy = ["steal", "run-queue", "other-load"].map(Value::from);
+        Self::scripted()
+            .set("gate.admit", busy.to_vec())
+            .set("engine.script.prefill_us", 4_000)
+            .set("engine.script.token_us", 2_000)
+            .set("workload.generate", 12)
+    }
+
     /// Returns the same plan for the built-in engine.
     pub(crate) fn candle() -> Self {
         Self::scripted().without("engine")
