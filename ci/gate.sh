@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Builds a commit and what it is to be held against, and asks `lab ab` whether it is faster or slower.
+# Builds a commit and what it is to be held against, measures both with `lab ab`, and lets `lab gate` judge.
 #
 # Usage: ci/gate.sh [BASE] [PLAN] [FURTHER ARGUMENTS OF lab ab...]
 #   BASE  the commit to hold against; the parent of HEAD when absent
-#   PLAN  what is measured; plans/smollm2-q8.toml when absent
-# Exit status: that of `lab ab`: 0 equivalent or improved, 1 regressed, 3 inconclusive, 4 refused.
+#   PLAN  what is measured, as BASE has it; plans/smollm2-q8.toml when absent
+# LAB_GATE_FORMAT is the format of the verdict (table, json, markdown, junit, github); LAB_STORE keeps the recordings.
+# Exit status: that of `lab gate`: 0 passed, 1 regressed, 3 inconclusive, 4 refused.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=${1:-HEAD^}
@@ -14,12 +15,23 @@ shift $(($# > 2 ? 2 : $#))
 scratch=$(mktemp -d)
 trap 'git worktree remove --force "$scratch/base" 2> /dev/null || true; rm -rf "$scratch"' EXIT
 git worktree add --quiet --detach "$scratch/base" "$base"
+[ -f "$scratch/base/$plan" ] || { echo "error: $base has no $plan" >&2; exit 2; }
 
 # One folder for both builds: what does not differ between them is compiled once.
 target=${CARGO_TARGET_DIR:-$PWD/target}
+mkdir -p "$target"
 (cd "$scratch/base" && CARGO_TARGET_DIR="$target" cargo build --release --locked)
 cp "$target/release/lab" "$scratch/lab-base"
 CARGO_TARGET_DIR="$target" cargo build --release --locked
 cp "$target/release/lab" "$scratch/lab-candidate"
 
-"$scratch/lab-candidate" ab "$plan" --engine-a "$scratch/lab-base" --engine-b "$scratch/lab-candidate" "$@"
+# Plan, measuring and judgement are the base's: no commit loosens the gate that it stands before.
+export LAB_STORE=${LAB_STORE:-$target/gate.sqlite}
+lab="$scratch/lab-base"
+status=0
+"$lab" ab "$scratch/base/$plan" --engine-a "$scratch/lab-base" --engine-b "$scratch/lab-candidate" "$@" \
+  --format json > "$scratch/report.json" || status=$?
+[[ $status =~ ^(0|1|3|4)$ ]] || exit "$status"
+side() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]]["session"])' "$scratch/report.json" "$1"; }
+"$lab" gate --baseline "$(side baseline)" --candidate "$(side candidate)" --vary engine \
+  --format "${LAB_GATE_FORMAT:-table}"

@@ -23,6 +23,11 @@ check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.
 "$lab" baseline show main --format json >"$folder/baseline.json" 2>"$folder/talk" || [ $? -eq 2 ]
 "$lab" history quickstart --format json >"$folder/history.json"
 "$lab" doctor --format json >"$folder/doctor.json"
+"$lab" gate --baseline @latest~1 --candidate @latest --format json >"$folder/gate.json" || [[ $? =~ ^(1|3|4)$ ]]
+"$lab" ab docs/examples/scripted.toml --pairs 4 --format json >"$folder/experiment.json" 2>"$folder/talk" ||
+  [[ $? =~ ^(1|3|4)$ ]]
+"$lab" show @latest --format json >"$folder/side.json"
+"$lab" calibrate docs/examples/scripted.toml --sessions 2 --repeat 3 --pairs 4 --format json >"$folder/calibration.json" 2>"$folder/talk"
 "$lab" plan check plans/quickstart.toml --format json >"$folder/plan-check.json"
 # Two sessions on a busy machine may well part by more than the tolerance, or not be judged: any answer will do, a failure
 # will not.
@@ -31,7 +36,10 @@ check-jsonschema --schemafile schemas/plan.v1.json plans/*.toml docs/examples/*.
 "$lab" overhead "$folder/overhead.toml" --blocks 101 --tokens 20 --format json >"$folder/overhead.json" 2>"$folder/talk" ||
   [[ $? =~ ^(1|3)$ ]]
 
-check-jsonschema --schemafile schemas/session.v1.json "$folder"/{run,show,export}.json
+check-jsonschema --schemafile schemas/session.v1.json "$folder"/{run,show,export,side}.json
+check-jsonschema --schemafile schemas/report.v2.json "$folder"/experiment.json
+check-jsonschema --schemafile schemas/gate.v1.json "$folder"/gate.json
+check-jsonschema --schemafile schemas/calibration.v1.json "$folder"/calibration.json
 check-jsonschema --schemafile schemas/list.v1.json "$folder/list.json"
 check-jsonschema --schemafile schemas/baselines.v1.json "$folder/baselines.json"
 [ ! -s "$folder/baseline.json" ] || check-jsonschema --schemafile schemas/baseline.v1.json "$folder/baseline.json"

@@ -1,7 +1,7 @@
 """Runs `lab ab` many times on known changes and counts its verdicts: how often is it wrong, how often does it see, how long
 does it take? Resumable: every trial is one line of a file, and what is there is not run again.
 
-usage: trials.py LAB PLAN FILE [--trials N] [--rows NAME,NAME] [--print]
+usage: trials.py LAB PLAN FILE [--trials N] [--rows NAME,NAME] [--minutes N] [--print]
 """
 
 import argparse
@@ -25,6 +25,8 @@ ROWS = {
     "A/A at 1 %": ([], "equivalent"),
 }
 TIGHT = {"A/A at 1 %": 0.01}
+# Standard deviation of a pair that the goals are stated for.
+QUIET = 0.02
 
 
 def clopper_pearson(k, n):
@@ -69,6 +71,29 @@ def shares(lab, plan):
     return {"tenth": round(longer / tenth, 4), "prefill": round(longer / first, 4)}
 
 
+def delays(arguments, file):
+    """The delays are learnt once and stand in the file's first line: all trials of a row plant the same one."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    for line in lines:
+        if "delays" in (own := json.loads(line)):
+            return own["delays"]
+    longer = shares(arguments.lab, arguments.plan)
+    with file.open("a") as opened:
+        opened.write(json.dumps({"delays": longer}) + "\n")
+    return longer
+
+
+def read(file):
+    """Returns the trials in a file. A last line that a kill cut short is taken out of it: its trial is run again."""
+    if not file.exists():
+        return []
+    text = file.read_text()
+    whole, _, rest = text.rpartition("\n")
+    if rest:
+        file.write_text(whole + "\n" if whole else "")
+    return [own for own in map(json.loads, whole.splitlines()) if "row" in own]
+
+
 def trial(lab, plan, arguments, seed):
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
@@ -104,12 +129,20 @@ def show(results):
         n = len(own)
         count = {word: sum(result["conclusion"] == word for result in own) for word in ("regressed", "improved", "equivalent", "inconclusive")}
         low, high = clopper_pearson(count[expected], n)
-        spread = statistics.mean(statistics.stdev(result["changes"]) for result in own if len(result["changes"]) > 1)
+        spread = math.sqrt(statistics.mean(statistics.variance(r["changes"]) for r in own if len(r["changes"]) > 1))
+        seconds = statistics.median(r["seconds"] for r in own)
+        pairs = statistics.median(r["pairs"] for r in own)
+        # Pairs needed grow with the square of their spread: on a host as quiet as the goals ask for it would have taken less.
+        quiet = f" ({max(4, pairs * (QUIET / spread) ** 2) / pairs * seconds:.0f} s at {QUIET:.0%})" if spread > QUIET else ""
         print(
             f"| {name} | {n} | {count['regressed']} | {count['improved']} | {count['equivalent']} | {count['inconclusive']} "
-            f"| {expected}: {count[expected] / n:.0%} ({low:.0%} to {high:.0%}) | {statistics.median(r['seconds'] for r in own):.0f} s "
-            f"| {statistics.median(r['pairs'] for r in own):.0f} | {spread:.2%} |"
+            f"| {expected}: {count[expected] / n:.0%} ({low:.0%} to {high:.0%}) | {seconds:.0f} s{quiet} | {pairs:.0f} | {spread:.2%} |"
         )
+    unchanged = [own for own in results if ROWS[own["row"]][1] == "equivalent"]
+    reds = sum(own["conclusion"] == "regressed" for own in unchanged)
+    if unchanged:
+        upper = clopper_pearson(reds, len(unchanged))[1]
+        print(f"\nfalse reds in all rows without a change to call: {reds} of {len(unchanged)} (at most {upper:.1%} with 95 % confidence)")
 
 
 def main():
@@ -119,28 +152,31 @@ def main():
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no trial after so long")
     parser.add_argument("--print", action="store_true", dest="only_print")
     arguments = parser.parse_args()
-    lines = arguments.file.read_text().splitlines() if arguments.file.exists() else []
-    results = [json.loads(line) for line in lines]
+    results = read(arguments.file)
     if not arguments.only_print:
         run(arguments, results)
     show(results)
 
 
 def run(arguments, results):
-    longer = shares(arguments.lab, arguments.plan)
+    until = time.monotonic() + 60 * arguments.minutes
+    longer = delays(arguments, arguments.file)
     # Row by row in turn, so that an unfinished file says something of every row.
     for seed in range(arguments.trials):
         for name in arguments.rows.split(","):
             if any(result["row"] == name and result["seed"] == seed for result in results):
                 continue
+            if time.monotonic() > until:
+                return
             words = [word.format(**longer) for word in ROWS[name][0]]
             with tempfile.TemporaryDirectory() as folder:
                 plan = arguments.plan
                 if name in TIGHT:
                     plan, words = plan_with_tolerance(plan, TIGHT[name], folder), [*words, "--pairs", "92"]
-                result = {"row": name, "seed": seed, **trial(arguments.lab, plan, words, seed)}
+                result = {"row": name, "seed": seed, "arguments": words, **trial(arguments.lab, plan, words, seed)}
             results.append(result)
             with arguments.file.open("a") as file:
                 file.write(json.dumps(result) + "\n")

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use lab_core::metric::{Metric, Reading};
+use lab_core::experiment::Noise;
+use lab_core::metric::{Metric, Reading, speed};
 use lab_core::record::Session;
 use lab_core::report::{ChangeInterval, Drift, Scale};
 use lab_core::tolerance::Tolerance;
@@ -12,7 +13,7 @@ use crate::location::{Location, location};
 use crate::need::{Prospect, launches_needed};
 use crate::pairs::Pairs;
 use crate::percentile;
-use crate::stopping::{CONFIDENCE, Noise, WELL_KNOWN, effect};
+use crate::stopping::{CONFIDENCE, effect, freedom};
 
 /// What the intervals of a comparison share.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +48,7 @@ pub(crate) fn interval(
     tolerance: Option<Tolerance>,
     terms: &Terms<'_>,
 ) -> Reading<ChangeInterval> {
-    let scale = match tolerance {
-        Some(Tolerance::Absolute(_)) => Scale::Absolute,
-        Some(Tolerance::Relative(_)) | None => Scale::Relative,
-    };
+    let scale = scale_of(tolerance);
     if let Some(reason) = percentile::withheld(metric, [baseline, candidate]) {
         return Reading::Unavailable(reason);
     }
@@ -60,14 +58,24 @@ pub(crate) fn interval(
         None => terms.drifts.get(&metric.id()).copied().unwrap_or_default(),
     };
     let change = match terms.pairs {
-        Some(pairs) if metric.name == "tokens_per_sec" && scale == Scale::Relative => of_pairs(pairs, terms),
-        Some(_) if metric.meter.is_some() && baseline.is_lock_step() => {
-            Err("the energy of a turn cannot be told from that of the side that waits".to_owned())
-        }
-        Some(_) => matched(&sides, scale, terms),
+        Some(pairs) if metric.id() == speed().id() && scale == Scale::Relative => of_pairs(pairs, terms),
+        Some(pairs) => matched(metric, &sides, scale, pairs, terms),
         None => separate(&sides, scale, drift),
     };
     change.map(|change| change.interval(scale, tolerance, drift, terms)).into()
+}
+
+/// Returns the scale that a change is measured on: that of its tolerance.
+pub(crate) const fn scale_of(tolerance: Option<Tolerance>) -> Scale {
+    match tolerance {
+        Some(Tolerance::Absolute(_)) => Scale::Absolute,
+        Some(Tolerance::Relative(_)) | None => Scale::Relative,
+    }
+}
+
+/// Returns a change in the unit of its tolerance.
+pub(crate) fn to_change(scale: Scale, own: f64) -> f64 {
+    if scale == Scale::Relative { own.exp_m1() } else { own }
 }
 
 /// A change on the scale that intervals are taken on: logarithms of ratios, or differences.
@@ -85,7 +93,7 @@ impl Change {
         drift: Drift,
         terms: &Terms<'_>,
     ) -> ChangeInterval {
-        let to_change = |own: f64| if scale == Scale::Relative { own.exp_m1() } else { own };
+        let to_change = |own: f64| to_change(scale, own);
         let (low, high) = self.location.interval(terms.each());
         let width = match tolerance {
             Some(Tolerance::Relative(width) | Tolerance::Absolute(width)) => Some(width),
@@ -112,15 +120,7 @@ impl Change {
 fn separate(sides: &[Vec<LaunchMean>; 2], scale: Scale, drift: Drift) -> Result<Change, String> {
     let values = scaled(sides, scale)?;
     let [ours, theirs] = [located(&values[0], "baseline")?, located(&values[1], "candidate")?];
-    let (drift, drift_freedom) = match drift {
-        Drift::Known { standard_deviation, sessions } => {
-            // Each side has a drift of its own. As a share it is that of the logarithm.
-            let unit = if scale == Scale::Relative { 1.0 } else { ours.centre.abs() };
-            let freedom = sessions.saturating_sub(1).max(1) as f64;
-            (standard_deviation * unit * std::f64::consts::SQRT_2, freedom)
-        }
-        Drift::Unknown | Drift::Paired => (0.0, 1.0),
-    };
+    let (drift, drift_freedom) = drift_between(drift, scale, ours.centre);
     let change = ours.to(theirs);
     let n = [values[0].len(), values[1].len()];
     let spread = [spread(ours, n[0]), spread(theirs, n[1])];
@@ -128,43 +128,76 @@ fn separate(sides: &[Vec<LaunchMean>; 2], scale: Scale, drift: Drift) -> Result<
     Ok(Change { location, prospect: Prospect { centre: change.centre, spread, drift, drift_freedom }, n })
 }
 
-/// The pairs of an experiment: the middle of their log-ratios.
-fn of_pairs(pairs: &Pairs, terms: &Terms<'_>) -> Result<Change, String> {
-    paired(&pairs.log_ratios(), terms)
+/// Returns the standard error that drift adds to the difference of two sessions, and its degrees of freedom.
+pub(crate) fn drift_between(drift: Drift, scale: Scale, centre: f64) -> (f64, f64) {
+    match drift {
+        Drift::Known { standard_deviation, sessions } => {
+            // Each side has a drift of its own. As a share it is that of the logarithm.
+            let unit = if scale == Scale::Relative { 1.0 } else { centre.abs() };
+            let freedom = sessions.saturating_sub(1).max(1) as f64;
+            (standard_deviation * unit * std::f64::consts::SQRT_2, freedom)
+        }
+        Drift::Unknown | Drift::Paired => (0.0, 1.0),
+    }
 }
 
-/// Any other metric of an experiment: the differences between launches of one pair.
-fn matched(sides: &[Vec<LaunchMean>; 2], scale: Scale, terms: &Terms<'_>) -> Result<Change, String> {
+/// The pairs of an experiment: the middle of their log-ratios, and what calibration knows of these.
+fn of_pairs(pairs: &Pairs, terms: &Terms<'_>) -> Result<Change, String> {
+    paired(&pairs.log_ratios(), terms.noise)
+}
+
+/// Any other metric of an experiment: the differences between launches of one pair. Pairs that are left out for what used the
+/// machine in their turns are left out here, too; energy was not measured in turns.
+///
+/// Calibration knows the noise of speed as a share. In the unit of speed it is that share of it; of other metrics nothing is
+/// known.
+fn matched(
+    metric: &Metric,
+    sides: &[Vec<LaunchMean>; 2],
+    scale: Scale,
+    pairs: &Pairs,
+    terms: &Terms<'_>,
+) -> Result<Change, String> {
     let values = scaled(sides, scale)?;
     let [ours, theirs] = sides;
-    let launches = ours.iter().zip(&values[0]);
+    let counts = |launch: u32| metric.meter.is_some() || pairs.counts(launch);
+    let launches = ours.iter().zip(&values[0]).filter(|(own, _)| counts(own.launch));
     let differences: Vec<f64> = launches
         .filter_map(|(launch, value)| {
             let other = theirs.iter().position(|own| own.launch == launch.launch)?;
             Some(values[1][other] - value)
         })
         .collect();
-    paired(&differences, terms)
+    let noise = match metric.id() == speed().id() {
+        true => {
+            let usual = values[0].iter().sum::<f64>() / values[0].len() as f64;
+            Noise { bias: terms.noise.bias * usual.abs(), ..terms.noise }
+        }
+        false => Noise::default(),
+    };
+    paired(&differences, noise)
 }
 
-fn paired(differences: &[f64], terms: &Terms<'_>) -> Result<Change, String> {
+fn paired(differences: &[f64], noise: Noise) -> Result<Change, String> {
     let n = differences.len();
-    let location = effect(differences, terms.noise).ok_or_else(|| few(n, "pair"))?;
+    let location = effect(differences, noise).ok_or_else(|| few(n, "pair"))?;
+    // What all pairs share is no spread of theirs.
+    let own = effect(differences, Noise { bias: 0.0, ..noise }).unwrap_or(location);
     let prospect = Prospect {
         centre: location.centre,
-        spread: [spread(location, n), 0.0],
-        drift: terms.noise.bias,
-        drift_freedom: WELL_KNOWN,
+        spread: [spread(own, n), 0.0],
+        drift: noise.bias,
+        drift_freedom: freedom(noise),
     };
     Ok(Change { location, prospect, n: [n, n] })
 }
 
 /// Returns the standard deviation that a standard error of so many launches stands for.
-fn spread(location: Location, n: usize) -> f64 {
+pub(crate) fn spread(location: Location, n: usize) -> f64 {
     location.standard_error * (n as f64).sqrt()
 }
 
-fn located(values: &[f64], side: &str) -> Result<Location, String> {
+pub(crate) fn located(values: &[f64], side: &str) -> Result<Location, String> {
     location(values).ok_or_else(|| format!("{} of the {side}", few(values.len(), "launch")))
 }
 
@@ -177,7 +210,7 @@ fn few(n: usize, what: &str) -> String {
 }
 
 /// Takes logarithms where the change is a ratio. A value that is not above 0 has none.
-fn scaled(sides: &[Vec<LaunchMean>; 2], scale: Scale) -> Result<[Vec<f64>; 2], String> {
+pub(crate) fn scaled(sides: &[Vec<LaunchMean>; 2], scale: Scale) -> Result<[Vec<f64>; 2], String> {
     let is_ratio = scale == Scale::Relative;
     if is_ratio && sides.iter().flatten().any(|own| own.mean <= 0.0) {
         return Err("a launch has a mean that is not above 0, and no ratio to it".to_owned());

@@ -4,13 +4,16 @@ use lab_core::fingerprint::PartKind;
 use lab_core::metric::{Reading, short_name};
 use lab_core::record::ContractCoverage;
 use lab_core::report::{
-    ChangeInterval, Conclusion, Judgement, MetricComparison, Paired, Refusal, Report, Scale, Side,
+    ChangeInterval, Conclusion, Judgement, MetricComparison, Refusal, Report, Reservation, Scale, Side,
     SlowLaunches, Suspicion,
 };
 use lab_core::tolerance::change_in_words;
+use lab_core::validity::find;
+
+use crate::stopping::{self, MOST_PAIRS};
 
 /// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
-pub(crate) fn sentence(report: &Report, suspicions: &[Suspicion]) -> String {
+pub(crate) fn sentence(report: &Report) -> String {
     let Report { conclusion, metrics, contract, .. } = report;
     let mut clauses = match conclusion {
         Conclusion::Equivalent => vec![format!("equivalent: {}", changes(metrics, is_within))],
@@ -18,7 +21,7 @@ pub(crate) fn sentence(report: &Report, suspicions: &[Suspicion]) -> String {
         Conclusion::Regressed => vec![format!("regressed: {}", changes(metrics, is_beyond))],
         Conclusion::Reproduced => vec![format!("reproduced: {}", changes(metrics, is_within))],
         Conclusion::NotReproduced => vec![format!("not reproduced: {}", changes(metrics, is_beyond))],
-        Conclusion::Inconclusive => inconclusive(report, suspicions),
+        Conclusion::Inconclusive => inconclusive(report),
         Conclusion::Refused => vec![format!("refused: {}", reasons(&report.refusals))],
     };
     if *conclusion != Conclusion::Refused {
@@ -39,15 +42,26 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
         return None;
     }
     let plan = &report.candidate.plan;
-    let needed = open.iter().map(|own| own.interval.value().and_then(|interval| interval.needed));
-    let needed: Option<u32> = needed.collect::<Option<Vec<u32>>>()?.into_iter().max();
-    Some(match (needed, &report.paired) {
-        (Some(n), Some(_)) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {}`", n + n % 2),
+    let intervals: Vec<&ChangeInterval> =
+        open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>()?;
+    let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
+    Some(match (needed.and_then(|own| own.into_iter().max()), &report.paired) {
+        (Some(n), Some(_)) => match stopping::reaching(n) {
+            Some(pairs) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {pairs}`"),
+            None => format!("about {n} pairs would decide, more than an experiment has ({MOST_PAIRS})"),
+        },
         (Some(n), None) => format!(
             "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); \
              `lab ab PLAN` takes fewer, for it measures both sides at once"
         ),
-        (None, _) => return None,
+        (None, Some(_)) => {
+            "no number of pairs would decide: the change lies too near an end of the tolerance".to_owned()
+        }
+        (None, None) => {
+            "no number of launches would decide: the change lies too near an end of the tolerance, or \
+                         sessions drift too far; `lab ab PLAN` measures both sides at once, without drift"
+                .to_owned()
+        }
     })
 }
 
@@ -59,18 +73,25 @@ fn slower(own: SlowLaunches) -> String {
     )
 }
 
+/// Says what keeps the comparison as a whole from a verdict: `the runs may have been disturbed (steal, swap)`; nothing where it
+/// is for the metrics to decide.
+pub(crate) fn doubt(report: &Report) -> Option<String> {
+    let is_of_energy = |own: &&Suspicion| find(&own.rule).is_some_and(|rule| rule.energy_only);
+    let rules: Vec<&str> =
+        report.suspicions.iter().filter(|own| !is_of_energy(own)).map(|own| own.rule.as_str()).collect();
+    let disturbed =
+        (!rules.is_empty()).then(|| format!("the runs may have been disturbed ({})", rules.join(", ")));
+    let reservations = report.reservations.iter().map(Reservation::to_string);
+    let doubts: Vec<String> = disturbed.into_iter().chain(reservations).collect();
+    (!doubts.is_empty()).then(|| doubts.join(", "))
+}
+
 /// Says what keeps from a verdict, and what the data would say without it.
-fn inconclusive(report: &Report, suspicions: &[Suspicion]) -> Vec<String> {
+fn inconclusive(report: &Report) -> Vec<String> {
     let metrics = &report.metrics;
-    if !suspicions.is_empty() {
-        return vec![disturbing(suspicions), format!("otherwise {}", changes(metrics, is_judged))];
-    }
-    if let Some(Paired { contradicted: true, uninterrupted: Some(change), .. }) = &report.paired {
-        let apart = change_in_words(*change, None);
-        return vec![
-            format!("inconclusive: uninterrupted repetitions contradict the pairs (they changed by {apart})"),
-            format!("otherwise {}", changes(metrics, is_judged)),
-        ];
+    if let Some(doubt) = doubt(report) {
+        let otherwise = changes(metrics, |own| is_judged(own) || is_open(own));
+        return vec![format!("inconclusive: {doubt}"), format!("otherwise {otherwise}")];
     }
     let mut clauses = vec![format!("inconclusive: {}", changes(metrics, is_open))];
     let others = changes(metrics, is_judged);
@@ -104,12 +125,6 @@ fn disturbed(sides: [&Side; 2]) -> Vec<String> {
         (suspect > 0).then(|| format!("{suspect} of {} repetitions are suspect", completed - invalid));
     let invalids = (invalid > 0).then(|| format!("{invalid} of {completed} are invalid and left out"));
     suspects.into_iter().chain(invalids).collect()
-}
-
-/// Says what disturbed: `inconclusive: the runs may have been disturbed (steal, swap)`.
-fn disturbing(suspicions: &[Suspicion]) -> String {
-    let rules: Vec<&str> = suspicions.iter().map(|own| own.rule.as_str()).collect();
-    format!("inconclusive: the runs may have been disturbed ({})", rules.join(", "))
 }
 
 fn changes(metrics: &[MetricComparison], is_meant: fn(&Judgement) -> bool) -> String {

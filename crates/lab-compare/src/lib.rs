@@ -10,6 +10,7 @@
 mod change;
 pub mod change_point;
 mod draw;
+pub mod foresee;
 pub mod gate;
 mod headline;
 pub mod history;
@@ -23,6 +24,7 @@ pub mod pairs;
 mod percentile;
 pub mod rates;
 mod refusal;
+mod reservation;
 mod row;
 mod rule;
 pub mod slow;
@@ -43,13 +45,13 @@ use lab_core::report::{
     Conclusion, Drift, Judgement, MetricComparison, Paired, REPORT_SCHEMA, Refusal, Report, Rule, Side,
     SlowLaunches,
 };
-use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
 
 use crate::change::Terms;
+use crate::foresee::Calibrations;
 use crate::pairs::Pairs;
 use crate::row::Row;
-use crate::stopping::{CONFIDENCE, Noise};
+use crate::stopping::CONFIDENCE;
 
 /// How two sessions are compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +64,11 @@ pub struct Policy {
     pub admitted: Vec<String>,
     /// What sessions of this machine and engine differ by, by full metric id; unknown where there is no entry.
     pub drifts: BTreeMap<String, Drift>,
-    /// What calibration knows of the pairs of an experiment.
-    pub noise: Noise,
+    /// Whether the sessions are still being measured and are looked at by their stopping plan: how they will end is not
+    /// known, and nothing is held against them for it.
+    pub at_look: bool,
+    /// What calibration says that the host supports.
+    pub calibrations: Calibrations,
     /// What a plan demands: which metrics are judged, and what different output comes to.
     pub gate: GateSpec,
 }
@@ -75,7 +80,8 @@ impl Default for Policy {
             vary: None,
             admitted: Vec::new(),
             drifts: BTreeMap::new(),
-            noise: Noise::default(),
+            at_look: false,
+            calibrations: Calibrations::default(),
             gate: GateSpec::default(),
         }
     }
@@ -97,7 +103,7 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
         n_judged: METRICS.iter().filter(|metric| row::is_judged(metric, baseline, candidate, gated)).count(),
         drifts: &policy.drifts,
         pairs: pairs.as_ref(),
-        noise: policy.noise,
+        noise: baseline.header.experiment.as_ref().map(|own| own.noise).unwrap_or_default(),
         gated,
     };
     let is_refused_whole = !refusals.is_empty();
@@ -105,11 +111,16 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
     let rows: Vec<Row> = if is_refused_whole { Vec::new() } else { primary_first().map(judged).collect() };
     refusals.extend(rows.iter().filter_map(|row| row.refusal.clone()));
     let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
-    let paired = pairs.as_ref().filter(|_| !is_refused_whole).and_then(|own| paired_of(own, baseline));
-    let conclusion = match conclude(&metrics, &mut refusals) {
+    let paired =
+        pairs.as_ref().filter(|_| !is_refused_whole).and_then(|own| paired_of(own, baseline, candidate));
+    let conclusion = conclude(&metrics, &mut refusals);
+    let reservations = match pairs.as_ref() {
+        _ if is_refused_whole || policy.at_look => Vec::new(),
+        pairs => reservation::of_sessions(pairs, baseline, candidate, conclusion),
+    };
+    let conclusion = match conclusion {
         _ if is_refused_whole => Conclusion::Refused,
-        _ if !suspicions.is_empty() => Conclusion::Inconclusive,
-        _ if paired.as_ref().is_some_and(|own| own.contradicted) => Conclusion::Inconclusive,
+        _ if !suspicions.is_empty() || !reservations.is_empty() => Conclusion::Inconclusive,
         conclusion => conclusion,
     };
     let report = Report {
@@ -121,10 +132,12 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
         conclusion,
         headline: String::new(),
         advice: None,
+        support: None,
         paired,
         slow_launches: slow_launches(pairs.as_ref(), baseline, candidate),
         admitted: policy.admitted.clone(),
-        suspicions: [suspicions.clone(), of_energy].concat(),
+        suspicions: [suspicions, of_energy].concat(),
+        reservations,
         baseline: side(baseline),
         candidate: side(candidate),
         contract: shared_coverage(baseline, candidate),
@@ -132,8 +145,16 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
         metrics,
         context_differences: refusal::context_differences(baseline, candidate),
     };
-    let (headline, advice) = (headline::sentence(&report, &suspicions), headline::advice(&report));
-    Report { headline, advice, ..report }
+    let (headline, advice) = (headline::sentence(&report), headline::advice(&report));
+    let support = policy.calibrations.support(n_launches(&report));
+    Report { headline, advice, support, ..report }
+}
+
+/// Returns how many launches a side the judged intervals rest on: the fewest; 0 where there is no interval.
+fn n_launches(report: &Report) -> usize {
+    let judged = report.metrics.iter().filter(|own| own.tolerance.is_some());
+    let n = judged.filter_map(|own| own.interval.value().map(|own| own.n_baseline.min(own.n_candidate)));
+    n.min().unwrap_or(0)
 }
 
 const fn title(vary: Option<PartKind>) -> &'static str {
@@ -145,12 +166,11 @@ const fn title(vary: Option<PartKind>) -> &'static str {
 
 /// Returns how sure an interval must be. A session that stopped by looking at its data pays for it ever after.
 fn confidence(baseline: &Session, candidate: &Session) -> f64 {
-    let experiments = [baseline, candidate].map(|session| session.header.experiment.as_ref());
-    let looks = experiments.into_iter().flatten().map(|own| own.stopping.look_confidence);
-    looks.fold(CONFIDENCE, f64::max)
+    let plans = [baseline, candidate].map(|session| session.header.stopping());
+    plans.into_iter().flatten().map(|own| own.look_confidence).fold(CONFIDENCE, f64::max)
 }
 
-fn paired_of(pairs: &Pairs, baseline: &Session) -> Option<Paired> {
+fn paired_of(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option<Paired> {
     let experiment = baseline.header.experiment.as_ref()?;
     let log_ratios = pairs.log_ratios();
     let counted = || pairs.pairs.iter().filter(|pair| pair.log_ratio.is_some());
@@ -164,17 +184,8 @@ fn paired_of(pairs: &Pairs, baseline: &Session) -> Option<Paired> {
         changes: log_ratios.iter().map(|own| own.exp_m1()).collect(),
         stopping: experiment.stopping.clone(),
         uninterrupted: pairs.uninterrupted().map(f64::exp_m1),
-        contradicted: pairs.is_contradicted(speed_tolerance(baseline)),
+        contradicted: pairs.is_contradicted(reservation::speed_tolerance(baseline, candidate)),
     })
-}
-
-/// Returns the relative change of speed that matters to a session's plan; 0 where it names none in percent.
-fn speed_tolerance(session: &Session) -> f64 {
-    let speed = METRICS.iter().find(|metric| metric.name == "tokens_per_sec");
-    match speed.and_then(|metric| session.header.tolerance(metric)) {
-        Some(Tolerance::Relative(share)) => share,
-        Some(Tolerance::Absolute(_)) | None => 0.0,
-    }
 }
 
 /// Looks at whole executions, launch by launch.

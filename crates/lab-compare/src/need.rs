@@ -1,6 +1,6 @@
-//! How many launches would decide.
+//! How many launches would decide, and what so many can see.
 
-use crate::location::Location;
+use crate::location::{Location, t_quantile};
 use crate::number_line::{Verdict, place};
 use lab_core::metric::Direction;
 
@@ -21,17 +21,36 @@ pub struct Prospect {
 }
 
 impl Prospect {
-    fn with(&self, n: u32) -> Location {
-        let side = |spread: f64, centre: f64| Location {
+    /// Returns the change that so many launches of either side would show.
+    ///
+    /// # Panics
+    ///
+    /// With fewer than two launches of a side.
+    pub fn with(&self, n: [u32; 2]) -> Location {
+        let side = |index: usize, centre: f64| Location {
             centre,
-            standard_error: spread / f64::from(n).sqrt(),
-            degrees_of_freedom: f64::from(n - 1),
+            standard_error: self.spread[index] / f64::from(n[index]).sqrt(),
+            degrees_of_freedom: f64::from(n[index] - 1),
         };
-        let [ours, theirs] = self.spread;
-        let both = side(ours, 0.0).to(side(theirs, self.centre));
+        let both = side(0, 0.0).to(side(1, self.centre));
         if self.drift > 0.0 { both.with_error(self.drift, self.drift_freedom) } else { both }
     }
+
+    /// Returns the smallest loss, as a share of the baseline, that so many launches a side call regressed in four of five
+    /// comparisons; the prospect's scale must be that of logarithms.
+    ///
+    /// The interval must lie below the tolerance whole: the loss is the tolerance, half an interval, and what an estimate
+    /// exceeds in one of five.
+    pub fn detects(&self, n: u32, confidence: f64, tolerance: f64) -> f64 {
+        let location = Self { centre: 0.0, ..*self }.with([n, n]);
+        let quantiles = [confidence, ONE_OF_FIVE].map(|own| t_quantile(own, location.degrees_of_freedom));
+        let further = (quantiles[0] + quantiles[1]) * location.standard_error;
+        -((-tolerance).ln_1p() - further).exp_m1()
+    }
 }
+
+/// The two-sided confidence that leaves one in five beyond on either side.
+const ONE_OF_FIVE: f64 = 0.6;
 
 /// Returns how many launches a side would decide if the estimate and the spreads stayed as they are; none if no number
 /// would, for the estimate lies on the tolerance or the drift alone is too wide.
@@ -44,7 +63,7 @@ pub fn launches_needed(
     to_change: impl Fn(f64) -> f64,
 ) -> Option<u32> {
     let decides = |n: u32| {
-        let (low, high) = prospect.with(n).interval(confidence);
+        let (low, high) = prospect.with([n, n]).interval(confidence);
         let (low, high) = (to_change(low), to_change(high));
         place(low, high, tolerance, Direction::Neutral) != Verdict::Inconclusive
     };

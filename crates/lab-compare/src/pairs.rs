@@ -8,6 +8,7 @@
 use lab_core::experiment::{Evidence, Turn};
 use lab_core::metric::Reading;
 use lab_core::record::{Completed, Session};
+use lab_core::validity::Validity;
 
 use crate::location::location;
 
@@ -38,7 +39,7 @@ pub struct Pair {
 pub struct Pairs {
     /// Every pair that completed on both sides, in order.
     pub pairs: Vec<Pair>,
-    /// Logarithm of the ratio of each uninterrupted round, in order.
+    /// Logarithm of the ratio of the uninterrupted repetitions in each pair that has some on both sides, in order.
     pub closing: Vec<f64>,
 }
 
@@ -46,13 +47,16 @@ impl Pairs {
     /// Takes the pairs of an experiment from the sessions of its sides. Evidence of a kind whose rule of validity is
     /// admitted leaves nothing out.
     pub fn of(baseline: &Session, candidate: &Session, admitted: &[String]) -> Self {
-        let pairs = matched(baseline, candidate, Session::usable_in);
-        let threads = threads(baseline);
-        let closing = matched(baseline, candidate, Session::uninterrupted_in);
-        Self {
-            pairs: pairs.map(|(index, ours, theirs)| pair(index, ours, theirs, threads, admitted)).collect(),
-            closing: closing.map(|(_, ours, theirs)| log_speed(theirs) - log_speed(ours)).collect(),
-        }
+        let sides = [baseline, candidate];
+        let pairs = launches_of(baseline).filter_map(|launch| {
+            let [ours, theirs] = sides.map(|side| side.usable_in(launch).into_iter().next());
+            Some(pair(launch, [ours?, theirs?], sides.map(threads), admitted))
+        });
+        let closing = launches_of(baseline).filter_map(|launch| {
+            let [ours, theirs] = sides.map(|side| mean_log_speed(&undisturbed(side, launch)));
+            Some(theirs? - ours?)
+        });
+        Self { pairs: pairs.collect(), closing: closing.collect() }
     }
 
     /// Returns the mean log-ratio of the uninterrupted repetitions at the end, if there are any.
@@ -63,7 +67,7 @@ impl Pairs {
 
     /// Returns whether the uninterrupted repetitions contradict the pairs: whether they lie where one pair more would lie
     /// in less than one experiment of a hundred (a prediction interval; Hahn and Meeker 1991, "Statistical Intervals",
-    /// section 4.7.1), and as far away as matters. They come from one pair of launches, and vary at least as a pair does.
+    /// section 4.7.1), and as far away as matters. A pair's own vary at least as the pair does.
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_contradicted(&self, tolerance: f64) -> bool {
@@ -78,31 +82,52 @@ impl Pairs {
         is_relevant && (closing < low || closing > high)
     }
 
+    /// Returns whether the pair of a launch counts.
+    pub(crate) fn counts(&self, launch: u32) -> bool {
+        self.pairs.iter().any(|pair| pair.index == launch && pair.log_ratio.is_some())
+    }
+
     /// Returns the log-ratios of the pairs that count, in order.
     pub fn log_ratios(&self) -> Vec<f64> {
         self.pairs.iter().filter_map(|pair| pair.log_ratio).collect()
     }
 }
 
-fn pair(index: u32, baseline: &Completed, candidate: &Completed, threads: f64, admitted: &[String]) -> Pair {
-    let totals = [baseline, candidate].map(|own| own.timeline.total_ns() as f64);
-    let alone = Pair {
-        index,
-        log_ratio: Some(log_speed(candidate) - log_speed(baseline)),
-        total_ns: totals,
-        n_turns: 1,
-        n_left_out: 0,
-    };
-    let (Some(ours), Some(theirs)) = (&baseline.turns, &candidate.turns) else { return alone };
-    let sides = [Turns::of(baseline, ours, threads), Turns::of(candidate, theirs, threads)];
-    let n_turns = ours.len().min(theirs.len());
+/// Returns the launches of an experiment: its pairs, lost ones included.
+fn launches_of(session: &Session) -> impl Iterator<Item = u32> {
+    session.launches.iter().map(|launch| launch.index)
+}
+
+/// Returns the uninterrupted repetitions of a launch that nothing disturbed; where none is such, all that are not invalid.
+fn undisturbed(session: &Session, launch: u32) -> Vec<&Completed> {
+    let all = session.uninterrupted_in(launch);
+    let valid: Vec<&Completed> = all.iter().copied().filter(|own| own.validity == Validity::Valid).collect();
+    if valid.is_empty() { all } else { valid }
+}
+
+fn mean_log_speed(repetitions: &[&Completed]) -> Option<f64> {
+    let n = repetitions.len();
+    (n > 0).then(|| repetitions.iter().map(|own| log_speed(own)).sum::<f64>() / n as f64)
+}
+
+/// What the two repetitions of a pair show, baseline first; each side with its threads.
+fn pair(index: u32, sides: [&Completed; 2], threads: [f64; 2], admitted: &[String]) -> Pair {
+    let total_ns = sides.map(|own| own.timeline.total_ns() as f64);
+    let [ours, theirs] = sides.map(log_speed);
+    let alone = Pair { index, log_ratio: Some(theirs - ours), total_ns, n_turns: 1, n_left_out: 0 };
+    let [Some(our_turns), Some(their_turns)] = sides.map(|own| own.turns.as_deref()) else { return alone };
+    let turns = [Turns::of(sides[0], our_turns, threads[0]), Turns::of(sides[1], their_turns, threads[1])];
+    let n_turns = our_turns.len().min(their_turns.len());
     let is_kept: Vec<bool> =
-        (0..n_turns).map(|turn| sides.iter().all(|side| side.is_quiet(turn, admitted))).collect();
+        (0..n_turns).map(|turn| turns.iter().all(|side| side.is_quiet(turn, admitted))).collect();
     let n_left_out = is_kept.iter().filter(|kept| !**kept).count();
-    let speeds = sides.map(|side| side.log_speed(&is_kept));
-    let log_ratio = match speeds {
-        [Some(ours), Some(theirs)] => Some(theirs - ours),
-        _ => None,
+    let n_tokens = |turns: &[Turn]| turns.iter().map(|own| own.n_tokens).collect::<Vec<u32>>();
+    let log_ratio = if n_tokens(our_turns) == n_tokens(their_turns) {
+        let [ours, theirs] = turns.each_ref().map(|side| side.log_speed(&is_kept));
+        theirs.zip(ours).map(|(theirs, ours)| theirs - ours)
+    } else {
+        // Sides that did not do the same work have no turns to set against each other: the whole counts, or nothing.
+        turns.iter().all(|side| side.all_quiet(admitted)).then_some(theirs - ours)
     };
     Pair { log_ratio, n_turns, n_left_out, ..alone }
 }
@@ -140,6 +165,10 @@ impl<'a> Turns<'a> {
         is_quiet(&self.turns[turn].evidence, self.times[turn], self.threads, admitted)
     }
 
+    fn all_quiet(&self, admitted: &[String]) -> bool {
+        (0..self.turns.len()).all(|turn| self.is_quiet(turn, admitted))
+    }
+
     /// Returns the logarithm of tokens per nanosecond, with the tokens of turns left out taking the mean of the others.
     /// The prefill has no others: without it there is no figure.
     fn log_speed(&self, is_kept: &[bool]) -> Option<f64> {
@@ -162,9 +191,10 @@ fn is_quiet(evidence: &Evidence, time_ns: f64, threads: f64, admitted: &[String]
     let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns, involuntary_switches: _ } = evidence;
     let taken = |reading: &Reading<u64>| reading.value().map_or(0.0, |nanos| *nanos as f64);
     // Threads of one engine wait for each other, too, and that is the engine's own affair (decision 12): others had no
-    // more than the CPU time that the engine went without.
-    let went_without = own_cpu_ns.value().map_or(0.0, |own| threads * time_ns - *own as f64);
-    let waited_for_others = taken(run_delay_ns).min(went_without.max(0.0));
+    // more than the CPU time that the engine went without, where that is known.
+    let waited = taken(run_delay_ns);
+    let went_without = own_cpu_ns.value().map_or(waited, |own| threads * time_ns - *own as f64);
+    let waited_for_others = waited.min(went_without.max(0.0));
     // Each kind under the rule of validity that looks at the same in repetitions that run alone.
     let kinds =
         [("steal", taken(steal_ns)), ("run-queue", waited_for_others), ("other-load", taken(waiting_cpu_ns))];
@@ -175,20 +205,6 @@ fn is_quiet(evidence: &Evidence, time_ns: f64, threads: f64, admitted: &[String]
 /// Logarithm of tokens per nanosecond over the whole execution.
 fn log_speed(completed: &Completed) -> f64 {
     (completed.timeline.n_tokens() as f64 / completed.timeline.total_ns() as f64).ln()
-}
-
-/// Joins what both sides did in the same launch, in order.
-fn matched<'a>(
-    baseline: &'a Session,
-    candidate: &'a Session,
-    of: fn(&Session, u32) -> Vec<&Completed>,
-) -> impl Iterator<Item = (u32, &'a Completed, &'a Completed)> {
-    let last = baseline.launches.iter().map(|launch| launch.index).max();
-    let launches = 0..last.map_or(0, |last| last + 1);
-    launches.flat_map(move |launch| {
-        let (ours, theirs) = (of(baseline, launch), of(candidate, launch));
-        ours.into_iter().zip(theirs).map(move |(ours, theirs)| (launch, ours, theirs))
-    })
 }
 
 /// Returns whether two sessions are the two sides of one experiment.

@@ -6,13 +6,13 @@
 //! calibration gives the same rates.
 
 use lab_core::calibration::{Grouped, Rate};
-use lab_core::experiment::StoppingPlan;
+use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
 
 use crate::draw::Draw;
 use crate::location::location;
 use crate::number_line::{Verdict, place};
-use crate::stopping::{CONFIDENCE, Look, Noise};
+use crate::stopping::{CONFIDENCE, Look};
 
 /// Launches a side that rates are given for.
 const LAUNCHES: [u32; 8] = [3, 5, 8, 12, 20, 30, 40, 50];
@@ -51,17 +51,20 @@ pub fn of_sessions(source: &Source, tolerance: f64) -> Vec<Rate> {
 }
 
 fn sessions_of(source: &Source, tolerance: f64, launches: &[u32], trials: u32) -> Vec<Rate> {
-    let rate = |(n, change): (u32, f64)| {
-        count(trials, n, change, |draw| {
-            let side = |draw: &mut Draw, shift: f64| -> Vec<f64> {
-                let shared = shift + source.between * draw.normal();
-                (0..n).map(|_| shared + one_of(draw, &source.residuals)).collect()
-            };
-            let (ours, theirs) = (side(draw, 0.0), side(draw, change.ln_1p()));
-            sessions(&ours, &theirs, source, tolerance)
-        })
-    };
+    let rate = |(n, change): (u32, f64)| at(source, tolerance, n, change, trials);
     launches.iter().flat_map(|n| CHANGES.map(|change| (*n, change))).map(rate).collect()
+}
+
+/// Returns what `lab compare` of two sessions of `n` launches comes to where the candidate is changed by a share.
+pub(crate) fn at(source: &Source, tolerance: f64, n: u32, change: f64, trials: u32) -> Rate {
+    count(trials, n, change, |draw| {
+        let side = |draw: &mut Draw, shift: f64| -> Vec<f64> {
+            let shared = shift + source.between * draw.normal();
+            (0..n).map(|_| shared + one_of(draw, &source.residuals)).collect()
+        };
+        let (ours, theirs) = (side(draw, 0.0), side(draw, change.ln_1p()));
+        sessions(&ours, &theirs, source, tolerance)
+    })
 }
 
 /// Returns what `lab ab` comes to under a stopping plan.
@@ -78,7 +81,7 @@ fn experiments_of(
 ) -> Vec<Rate> {
     let rate = |change: f64| {
         let mut lengths = Vec::new();
-        let rate = count(trials, plan.most_pairs(), change, |draw| {
+        let rate = count(trials, plan.most(), change, |draw| {
             let shared = change.ln_1p() + source.between * draw.normal();
             let mut pairs: Vec<f64> = Vec::new();
             for look in &plan.looks {
@@ -90,7 +93,7 @@ fn experiments_of(
                     return verdict;
                 }
             }
-            lengths.push(plan.most_pairs());
+            lengths.push(plan.most());
             Verdict::Inconclusive
         });
         lengths.sort_unstable();

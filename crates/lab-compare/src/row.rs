@@ -70,7 +70,7 @@ pub(crate) fn judge(
 }
 
 /// Returns the tolerance that governs a metric of two sessions; none for one that is not among the gated ones.
-fn tolerance_of(
+pub(crate) fn tolerance_of(
     metric: &Metric,
     baseline: &Session,
     candidate: &Session,
@@ -136,9 +136,10 @@ fn one_sided(metric: &Metric, session: &Session, reason: &str) -> Refusal {
 }
 
 /// Returns the tolerance that governs a metric: tolerances are context, so two comparable sessions may carry different
-/// ones, and the tighter of the two applies. Neither side can loosen what the other asks for. Kinds that cannot be
-/// ordered (a share here, a difference there) fall back to the contract's, or to the baseline's where no contract has
-/// one. A tolerance that one side alone sets applies to both.
+/// ones, and the tighter of the two applies. Neither side can loosen what the other asks for. Of kinds that cannot be
+/// ordered (a share here, a difference there) the baseline's holds, or the contract's where that is tighter or cannot be
+/// ordered either. A metric that only the candidate has a tolerance for is not judged: every judged metric widens the
+/// intervals of all others, and that is not for the candidate to choose.
 fn governing_tolerance(
     contract: Option<Tolerance>,
     baseline: Option<Tolerance>,
@@ -149,8 +150,8 @@ fn governing_tolerance(
         | (Some(ours @ Tolerance::Absolute(_)), Some(theirs @ Tolerance::Absolute(_))) => {
             Some(if ours.is_looser_than(theirs) { theirs } else { ours })
         }
-        (Some(ours), Some(_)) => Some(contract.unwrap_or(ours)),
-        (ours, theirs) => ours.or(theirs),
+        (Some(ours), Some(_)) => contract.filter(|contract| ours.is_looser_than(*contract)).or(Some(ours)),
+        (ours, _) => ours,
     }
 }
 
@@ -179,9 +180,11 @@ mod tests {
             (contract, relative(0.1), relative(0.2), relative(0.1)),
             (contract, absolute(2.0), absolute(1.0), absolute(1.0)),
             (contract, absolute(2.0), contract, contract),
-            (contract, relative(0.01), absolute(0.1), contract),
+            (contract, relative(0.01), absolute(0.1), relative(0.01)),
+            (contract, relative(0.1), absolute(0.1), contract),
             (None, relative(0.01), absolute(0.1), relative(0.01)),
-            (None, None, absolute(0.1), absolute(0.1)),
+            (None, relative(0.01), None, relative(0.01)),
+            (None, None, absolute(0.1), None),
             (None, None, None, None),
         ] {
             assert_eq!(governing_tolerance(contract, baseline, candidate), expected);

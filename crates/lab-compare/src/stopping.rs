@@ -6,7 +6,7 @@
 //! Turnbull 1989, "Interim analyses: the repeated confidence interval approach", Journal of the Royal Statistical Society B
 //! 51). What the rule decides may be decided at any look; what it shows is the interval of that look.
 
-use lab_core::experiment::StoppingPlan;
+use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
 
 use crate::location::{Location, location};
@@ -45,33 +45,36 @@ pub fn plan(most_pairs: u32) -> StoppingPlan {
     StoppingPlan { looks, confidence: CONFIDENCE, look_confidence }
 }
 
+/// Returns the first look at so many pairs or more; nothing beyond the most that can be asked for.
+pub fn reaching(n_pairs: u32) -> Option<u32> {
+    LOOKS.into_iter().find(|look| *look >= n_pairs)
+}
+
 /// Returns the plan of an experiment that is looked at once, at its end.
 pub fn fixed(pairs: u32) -> StoppingPlan {
     StoppingPlan { looks: vec![pairs], confidence: CONFIDENCE, look_confidence: CONFIDENCE }
 }
 
-/// Degrees of freedom of a bias: it is taken as calibration gives it.
-pub(crate) const WELL_KNOWN: f64 = 1e6;
+/// Returns how much wider a standard error is for the correlation of neighbours: √((1 + ρ)/(1 − ρ)), what a first-order
+/// autoregressive series needs (Priestley 1981, "Spectral Analysis and Time Series", section 5.3.2).
+pub(crate) fn widening(noise: Noise) -> f64 {
+    let rho = noise.serial_correlation.clamp(0.0, 0.9);
+    ((1.0 + rho) / (1.0 - rho)).sqrt()
+}
 
-/// What is known of a host and an engine from calibration, beyond what an experiment sees of itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Noise {
-    /// Correlation of the log-ratios of neighbouring pairs.
-    pub serial_correlation: f64,
-    /// Standard deviation of what all pairs of one experiment share, on the scale of log-ratios.
-    pub bias: f64,
+/// Returns the degrees of freedom that a bias is known on.
+pub(crate) fn freedom(noise: Noise) -> f64 {
+    noise.experiments.saturating_sub(1).max(1) as f64
 }
 
 /// Returns the mean log-ratio of some pairs with its standard error, as far as the pairs and the calibration tell; nothing
 /// for fewer than two pairs.
 ///
-/// Correlated pairs tell less than their number: the standard error is widened by √((1 + ρ)/(1 − ρ)), what a first-order
-/// autoregressive series needs (Priestley 1981, "Spectral Analysis and Time Series", section 5.3.2).
+/// Correlated pairs tell less than their number, and the standard error is wider for it.
 pub fn effect(log_ratios: &[f64], noise: Noise) -> Option<Location> {
-    let rho = noise.serial_correlation.clamp(0.0, 0.9);
-    let own = location(log_ratios)?.widened(((1.0 + rho) / (1.0 - rho)).sqrt());
+    let own = location(log_ratios)?.widened(widening(noise));
     Some(match noise.bias > 0.0 {
-        true => own.with_error(noise.bias, WELL_KNOWN),
+        true => own.with_error(noise.bias, freedom(noise)),
         false => own,
     })
 }

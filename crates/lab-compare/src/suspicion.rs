@@ -1,8 +1,8 @@
 //! Which rules of validity keep from a verdict.
 
-use lab_core::record::Session;
+use lab_core::record::{Completed, Session};
 use lab_core::report::Suspicion;
-use lab_core::validity::{RULES, Validity, find, rule_of};
+use lab_core::validity::{RULES, find, rule_of};
 
 use crate::Policy;
 
@@ -31,8 +31,17 @@ fn count(fired: &[&str], rule: &str) -> usize {
     fired.iter().filter(|own| **own == rule).count()
 }
 
-/// Returns the rules that made repetitions suspect, one entry for each repetition and rule.
+/// Returns the rules that made repetitions suspect, one entry for each repetition and rule. Of the uninterrupted repetitions
+/// of a session in lock-step, only what is told of the engine's clock and of the meters counts: what disturbed them
+/// disturbed no turn.
 fn fired(session: &Session) -> Vec<&str> {
-    let suspects = session.usable().map(|(_, completed)| &completed.validity);
-    suspects.flat_map(Validity::reasons).map(|reason| rule_of(reason)).collect()
+    let in_turn = session.usable().flat_map(|(_, completed)| rules(completed));
+    let launches = session.launches.iter().map(|launch| launch.index);
+    let uninterrupted = launches.flat_map(|launch| session.uninterrupted_in(launch)).flat_map(rules);
+    let counts = |rule: &&str| *rule == "clock" || find(rule).is_some_and(|rule| rule.energy_only);
+    in_turn.chain(uninterrupted.filter(counts)).collect()
+}
+
+fn rules(completed: &Completed) -> impl Iterator<Item = &str> {
+    completed.validity.reasons().iter().map(|reason| rule_of(reason))
 }

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::experiment::Noise;
+use crate::report::Conclusion;
 
 /// Schema id of a calibration.
 pub const CALIBRATION_SCHEMA: &str = "lab.calibration.v1";
@@ -26,12 +28,36 @@ pub struct Calibration {
     pub metric: String,
     /// The relative tolerance that rates are judged by.
     pub tolerance: f64,
+    /// Wall time that one launch took, or one pair, in seconds: all that was measured over their number. Absent in
+    /// calibrations of versions that did not take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// Logarithms: of launch means in each session, or of the ratio of each pair in each experiment.
     pub groups: Vec<Vec<f64>>,
     /// What they vary by.
     pub noise: Grouped,
     /// What a comparison comes to, by number of launches and true change; simulated from the values above.
     pub rates: Vec<Rate>,
+    /// What was found where a change of known size was planted: measured, not simulated.
+    #[serde(default)]
+    pub planted: Vec<Planted>,
+}
+
+/// A change of known size, and what a comparison found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Planted {
+    /// The true relative change of the metric, as a share: −0.06 is 6 % slower.
+    pub change: f64,
+    /// The change found, as a share.
+    pub estimate: f64,
+    /// Lower end of its interval.
+    pub low: f64,
+    /// Upper end of its interval.
+    pub high: f64,
+    /// Launches a side, or pairs.
+    pub n: usize,
+    /// What was concluded.
+    pub conclusion: Conclusion,
 }
 
 /// Values in groups that something else varies by: launches in sessions, or pairs in experiments.
@@ -47,6 +73,18 @@ pub struct Grouped {
     pub between: f64,
     /// Correlation of a value with the one before it in its group.
     pub serial_correlation: f64,
+}
+
+impl Grouped {
+    /// Returns what experiments may take from pairs in experiments. A correlation below 0 would narrow an interval, and no
+    /// calibration is that sure.
+    pub const fn noise(&self) -> Noise {
+        Noise {
+            serial_correlation: self.serial_correlation.max(0.0),
+            bias: self.between,
+            experiments: self.n_groups,
+        }
+    }
 }
 
 /// What comparisons come to.

@@ -67,13 +67,43 @@ pub struct Experiment {
     pub seed: u64,
     /// When it stops, and what an interval of it is worth.
     pub stopping: StoppingPlan,
+    /// What calibration knew before it began.
+    #[serde(default)]
+    pub noise: Noise,
+    /// Rounds of uninterrupted repetitions that end it; none where that was not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<u32>,
 }
 
-/// When an experiment stops, fixed before it starts. An interval taken after one of several looks is wider than one
+/// What calibration knows of pairs of launches, beyond what an experiment sees of itself. Fixed before the experiment begins,
+/// like its stopping plan: the same recordings give the same interval, whatever is calibrated later.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Noise {
+    /// Correlation of the log-ratios of neighbouring pairs.
+    pub serial_correlation: f64,
+    /// Standard deviation of what all pairs of one experiment share, on the scale of log-ratios.
+    pub bias: f64,
+    /// Experiments that it was learnt from; 0 where nothing is known.
+    pub experiments: usize,
+}
+
+/// What a session that was measured until it was decided against another knows of that (`lab run --until`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Until {
+    /// The session that it was held against: the baseline.
+    #[schemars(with = "String")]
+    pub against: SessionId,
+    /// When it stops, in launches, and what an interval of it is worth.
+    pub stopping: StoppingPlan,
+}
+
+/// When measuring stops, fixed before it starts. An interval taken after one of several looks is wider than one
 /// taken once: whoever stops when the interval looks good must pay for having looked.
+///
+/// It counts pairs of launches in an experiment, and launches in a session that is measured until it is decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StoppingPlan {
-    /// After how many pairs the data are looked at, rising; the last is the most pairs there will be.
+    /// After how many pairs or launches the data are looked at, rising; the last is the most there will be.
     pub looks: Vec<u32>,
     /// How sure all looks together are: the chance that every interval holds the truth.
     pub confidence: f64,
@@ -82,14 +112,14 @@ pub struct StoppingPlan {
 }
 
 impl StoppingPlan {
-    /// Returns the most pairs there will be.
-    pub fn most_pairs(&self) -> u32 {
+    /// Returns the most pairs or launches there will be.
+    pub fn most(&self) -> u32 {
         self.looks.last().copied().unwrap_or(0)
     }
 
-    /// Returns whether the data are looked at after this many pairs.
-    pub fn looks_after(&self, n_pairs: u32) -> bool {
-        self.looks.contains(&n_pairs)
+    /// Returns whether the data are looked at after this many.
+    pub fn looks_after(&self, n: u32) -> bool {
+        self.looks.contains(&n)
     }
 }
 

@@ -92,6 +92,7 @@ fn header(number: u128, repeat: u32) -> SessionHeader {
         tolerances: Vec::new(),
         instruments: None,
         experiment: None,
+        until: None,
     }
 }
 

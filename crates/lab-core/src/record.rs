@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::digest::Digest;
 use crate::energy::{EnergyTrace, MeterInfo, MeterKind, source_of};
 use crate::engine::{EngineError, Profile};
-use crate::experiment::{Experiment, Layout, Turn};
+use crate::experiment::{Experiment, Layout, StoppingPlan, Turn, Until};
 use crate::fingerprint::{Fingerprint, Mode};
-use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all};
+use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all, find};
 use crate::number::exact;
 use crate::observation::Observation;
 use crate::timeline::Timeline;
@@ -59,6 +59,9 @@ pub struct SessionHeader {
     /// The paired experiment that the session is one side of; none for a session of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiment: Option<Experiment>,
+    /// What it was to be decided against; none for a session whose length was fixed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
 }
 
 /// The instruments of a session.
@@ -103,6 +106,12 @@ pub struct IdleBaseline {
 }
 
 impl SessionHeader {
+    /// Returns when the session was to stop; none where its length was fixed.
+    pub fn stopping(&self) -> Option<&StoppingPlan> {
+        let of_experiment = self.experiment.as_ref().map(|own| &own.stopping);
+        of_experiment.or_else(|| self.until.as_ref().map(|own| &own.stopping))
+    }
+
     /// Returns the tolerance that applies to a metric: the plan's, or else the metric table's.
     pub fn tolerance(&self, metric: &Metric) -> Option<Tolerance> {
         let id = metric.id();
@@ -248,6 +257,7 @@ impl Completed {
             n_before: self.n_before,
             bytes_per_token: &self.bytes_per_token,
             observation: &self.observation,
+            is_in_turn: self.turns.is_some(),
         }
     }
 }
@@ -333,6 +343,15 @@ impl Session {
         self.completed().filter(move |(_, completed)| counts(completed))
     }
 
+    /// Returns the repetitions that count for a metric. In a session that was measured in lock-step, energy is that of the
+    /// uninterrupted ones: what a turn takes cannot be told from what the side takes that waits.
+    pub fn counting(&self, metric: &str) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
+        let is_metered = find(metric).is_some_and(|metric| metric.meter.is_some());
+        let in_turn = self.is_lock_step() && !is_metered;
+        let counts = move |own: &Completed| own.is_usable() && own.turns.is_some() == in_turn;
+        self.completed().filter(move |(_, completed)| counts(completed))
+    }
+
     /// Returns the repetitions that count in one launch.
     pub fn usable_in(&self, launch: u32) -> Vec<&Completed> {
         let of_launch = self.usable().filter(|(recorded, _)| recorded.repetition.launch == launch);
@@ -367,7 +386,7 @@ impl Session {
     /// The first reason met, or that nothing completed.
     pub fn samples(&self, metric: &str) -> Result<Vec<f64>, String> {
         let mut samples = Vec::new();
-        for (recorded, _) in self.usable() {
+        for (recorded, _) in self.counting(metric) {
             let found = recorded.measurements.iter().find(|measurement| measurement.metric == metric);
             match found.map(|measurement| &measurement.reading) {
                 Some(Reading::Value(value)) => samples.push(*value),

@@ -10,7 +10,7 @@ use crate::fingerprint::{Difference, Mode, PartKind};
 use crate::metric::{Direction, Reading, short_name};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
-use crate::tolerance::Tolerance;
+use crate::tolerance::{Tolerance, change_in_words};
 
 /// Schema id of a report.
 pub const REPORT_SCHEMA: &str = "lab.report.v2";
@@ -40,10 +40,14 @@ pub struct Report {
     pub admitted: Vec<String>,
     /// Rules of validity that keep from a verdict, each with the repetitions that they made suspect; empty for a verdict.
     pub suspicions: Vec<Suspicion>,
+    /// What else keeps from a verdict, whatever the metrics say; empty for a verdict.
+    pub reservations: Vec<Reservation>,
     /// The conclusion in one sentence.
     pub headline: String,
     /// What would decide, where the data cannot tell.
     pub advice: Option<String>,
+    /// What the host supports, as far as `lab calibrate` knows it.
+    pub support: Option<Support>,
     /// The paired experiment that both sides were measured in.
     pub paired: Option<Paired>,
     /// Launches that were slow from first to last token, where there are any.
@@ -129,6 +133,72 @@ pub struct Paired {
     pub uninterrupted: Option<f64>,
     /// Whether the uninterrupted repetitions contradict the pairs.
     pub contradicted: bool,
+}
+
+/// What keeps a comparison as a whole from a verdict, whatever its metrics say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reservation {
+    /// A session did not end as planned. Whoever may stop when the figures look good, or lose the launches that look bad, is
+    /// shown nothing by them.
+    EndedOtherwise {
+        /// Session id.
+        session: String,
+        /// How it ended.
+        status: String,
+        /// Completed measured repetitions.
+        completed: usize,
+        /// Measured repetitions asked for; of an experiment, at most.
+        asked: u32,
+    },
+    /// The uninterrupted repetitions of an experiment in lock-step contradict its pairs.
+    Contradicted {
+        /// Relative change of `tokens_per_sec` in them, as a share.
+        uninterrupted: f64,
+    },
+    /// The uninterrupted repetitions that were to check an experiment in lock-step are missing.
+    Unchecked,
+}
+
+impl fmt::Display for Reservation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndedOtherwise { session, status, completed, asked } => {
+                let session = session.get(..8).unwrap_or(session);
+                write!(f, "session {session} is {status}, {completed} of {asked} repetitions completed")
+            }
+            Self::Contradicted { uninterrupted } => {
+                let change = change_in_words(*uninterrupted, None);
+                write!(f, "uninterrupted repetitions contradict the pairs (they changed by {change})")
+            }
+            Self::Unchecked => {
+                f.write_str("the uninterrupted repetitions that were to check the pairs are missing")
+            }
+        }
+    }
+}
+
+/// What comparisons on a host can see, by its calibration: losses of speed that are called regressed in four of five
+/// comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Support {
+    /// Launches a side.
+    pub launches: u32,
+    /// The smallest loss that two sessions of so many launches show, as a share.
+    pub detects: f64,
+    /// What a paired experiment shows; absent where that is not calibrated.
+    pub paired: Option<PairedSupport>,
+}
+
+/// What paired experiments on a host can see.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PairedSupport {
+    /// Pairs in which half of all experiments with identical engines are decided.
+    pub pairs: u32,
+    /// The smallest loss that so many pairs show, as a share.
+    pub detects: f64,
+    /// How long they take, in seconds; absent where that was not recorded.
+    pub seconds: Option<f64>,
 }
 
 /// Launches that were slow from their first token to their last.

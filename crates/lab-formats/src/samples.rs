@@ -13,8 +13,8 @@ use lab_core::record::{
     ProfiledExecution, RepetitionKind, Session, SessionStatus,
 };
 use lab_core::report::{
-    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PointRule, REPORT_SCHEMA,
-    Refusal, Report, Rule, Scale, Side, SlowLaunches,
+    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PairedSupport, PointRule,
+    REPORT_SCHEMA, Refusal, Report, Rule, Scale, Side, SlowLaunches, Support,
 };
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
@@ -224,12 +224,14 @@ fn report(conclusion: Conclusion, headline: &str) -> Report {
         conclusion,
         headline: headline.to_owned(),
         advice: None,
+        support: None,
         paired: None,
         slow_launches: None,
         contract: ContractCoverage::missing(vec!["watts_avg", "tokens_per_watt"]),
         refusals: Vec::new(),
         admitted: Vec::new(),
         suspicions: Vec::new(),
+        reservations: Vec::new(),
         metrics: Vec::new(),
         context_differences: Vec::new(),
     }
@@ -327,6 +329,11 @@ pub(crate) fn experiment_report() -> Report {
                        tolerance 3 %)"
         .to_owned();
     report.advice = Some("about 9 pairs would decide: `lab ab PLAN --pairs 10`".to_owned());
+    report.support = Some(Support {
+        launches: 4,
+        detects: 0.081,
+        paired: Some(PairedSupport { pairs: 8, detects: 0.04, seconds: Some(75.0) }),
+    });
     report.slow_launches =
         Some(SlowLaunches { baseline: 0, of_baseline: 4, candidate: 1, of_candidate: 4, chance: 0.5 });
     report.paired = Some(Paired {

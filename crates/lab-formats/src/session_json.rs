@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
-use lab_core::experiment::Experiment;
+use lab_core::experiment::{Experiment, Until};
 use lab_core::fingerprint::{Fingerprint, PartRecord};
 use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading};
 use lab_core::record::{
@@ -80,6 +80,8 @@ pub struct SessionBlock<'a> {
     pub instruments: Option<&'a InstrumentSet>,
     /// The paired experiment that it is one side of; null for a session of its own.
     pub experiment: Option<&'a Experiment>,
+    /// What it was to be decided against; null for a session whose length was fixed.
+    pub until: Option<&'a Until>,
 }
 
 /// A tolerance that the plan loosened.
@@ -266,6 +268,7 @@ fn session_block(session: &Session) -> SessionBlock<'_> {
         unofficial: loosened.collect(),
         instruments: header.instruments.as_ref(),
         experiment: header.experiment.as_ref(),
+        until: header.until.as_ref(),
     }
 }
 

@@ -44,7 +44,10 @@ pub struct PairOrder<'a> {
     pub stopping: &'a StoppingPlan,
     /// Tokens that a warm-up generates after its first one: never more than the workload asks for.
     pub warmup_tokens: u32,
-    /// Rounds of one undisturbed repetition of each side behind the last pair of an experiment in lock-step.
+    /// Rounds of one undisturbed repetition of each side behind every pair of an experiment in lock-step: what meters need,
+    /// since the energy of a turn cannot be told from that of the side that waits.
+    pub each_pair: u32,
+    /// Rounds of one undisturbed repetition of each side behind the last pair, those behind every pair included.
     pub closing: u32,
 }
 
@@ -143,11 +146,11 @@ fn unless_lost<T, E>(result: Result<T, Halt<E>>) -> Result<Option<T>, Halt<E>> {
 impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     fn carry_out(&mut self, decide: &mut dyn FnMut(u32) -> Decision) -> Result<(), Halt<E>> {
         let mut n_lost_in_a_row = 0;
-        while self.n_complete < self.order.stopping.most_pairs() {
+        while self.n_complete < self.order.stopping.most() {
             let pair = self.n_pairs;
             self.n_pairs += 1;
             let result = self.pair(pair);
-            let Some(members) = unless_lost(result)? else {
+            let Some(mut members) = unless_lost(result)? else {
                 n_lost_in_a_row += 1;
                 if self.gives_up(n_lost_in_a_row) {
                     break;
@@ -156,8 +159,10 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
             };
             n_lost_in_a_row = 0;
             self.n_complete += 1;
+            unless_lost(self.rounds(&mut members, self.order.each_pair))?;
             if self.is_over(decide) {
-                return self.close(members);
+                let n_left = self.order.closing.saturating_sub(self.order.each_pair);
+                return self.rounds(&mut members, n_left);
             }
         }
         Ok(())
@@ -172,12 +177,13 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     fn is_over(&self, decide: &mut dyn FnMut(u32) -> Decision) -> bool {
         let (n_complete, stopping) = (self.n_complete, self.order.stopping);
         let is_stopped = stopping.looks_after(n_complete) && decide(n_complete) == Decision::Stop;
-        is_stopped || n_complete >= stopping.most_pairs()
+        is_stopped || n_complete >= stopping.most()
     }
 
     /// Carries out one pair and returns the engines that live on: both, or none.
     fn pair(&mut self, pair: u32) -> Result<Vec<Member<'o, 'a>>, Halt<E>> {
-        let first = first_side(self.order.seed, pair);
+        // Lost pairs do not count, or one side could be the first in most of those that do.
+        let first = first_side(self.order.seed, self.n_complete);
         let sides = [first, first.other()];
         match self.order.mode {
             Mode::LockStep { tokens } => self.lock_step(pair, sides, tokens).map(Vec::from),
@@ -276,11 +282,11 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         Ok(repetition(&mut member.running, workload, self.clock, ask))
     }
 
-    /// Runs the undisturbed repetitions behind the last pair, each round in the order that the one before ended with, so
-    /// that neither side is always the later one.
-    fn close(&mut self, mut members: Vec<Member<'_, '_>>) -> Result<(), Halt<E>> {
-        for _ in 0..self.order.closing {
-            for member in &mut members {
+    /// Runs rounds of undisturbed repetitions behind a pair, each in the order that the one before ended with, so that neither
+    /// side is always the later one.
+    fn rounds(&mut self, members: &mut [Member<'_, '_>], n_rounds: u32) -> Result<(), Halt<E>> {
+        for _ in 0..n_rounds {
+            for member in members.iter_mut() {
                 let outcome = self.generate(member)?;
                 let next = follows(&outcome);
                 if next == Next::Stop {

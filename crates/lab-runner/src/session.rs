@@ -2,6 +2,7 @@
 
 use lab_core::clock::Clock;
 use lab_core::engine::{Engine, EngineError, LoadRequest};
+use lab_core::experiment::StoppingPlan;
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::Reading;
 use lab_core::record::{
@@ -12,6 +13,7 @@ use lab_core::workload::Workload;
 use crate::accept::{accept, accept_profile};
 use crate::event::Event;
 use crate::launched::{Launched, Running, load};
+use crate::pairs::Decision;
 use crate::repetition::{Next, follows, repetition};
 
 /// What to carry out.
@@ -21,8 +23,10 @@ pub struct Order<'a> {
     pub workload: &'a Workload,
     /// What each launch loads.
     pub load: &'a LoadRequest,
-    /// Measured repetitions.
+    /// Measured repetitions; at most so many if a stopping plan may end them sooner.
     pub repeat: u32,
+    /// After how many completed repetitions it is asked whether they will do; none where their number is fixed.
+    pub stopping: Option<&'a StoppingPlan>,
     /// Warm-ups in front of the measured repetitions of each launch.
     pub warmup: u32,
     /// Which repetitions share a launch.
@@ -35,6 +39,8 @@ pub struct Order<'a> {
 
 /// Carries out an order and returns how it ended.
 ///
+/// `decide` is asked after each of the stopping plan's looks, told how many repetitions have completed.
+///
 /// A repetition whose engine dies is recorded with its cause, and the rest goes on in a new launch. Only when a launch
 /// cannot load before anything ever completed does the session end early: nothing suggests that the next would.
 ///
@@ -46,13 +52,16 @@ pub fn run<'a, E>(
     start: &mut dyn FnMut(u32) -> Result<Launched<'a>, EngineError>,
     clock: &dyn Clock,
     sink: &mut dyn FnMut(Event) -> Result<(), E>,
+    decide: &mut dyn FnMut(u32) -> Decision,
 ) -> Result<SessionStatus, E> {
     let mut session = Session {
         order,
         clock,
         sink,
+        decide,
         n_launches: 0,
         n_repetitions: 0,
+        n_counted: 0,
         n_completed: 0,
         has_completed: false,
         pending: order.repeat,
@@ -73,8 +82,11 @@ struct Session<'s, 'o, E> {
     order: &'s Order<'o>,
     clock: &'s dyn Clock,
     sink: &'s mut dyn FnMut(Event) -> Result<(), E>,
+    decide: &'s mut dyn FnMut(u32) -> Decision,
     n_launches: u32,
     n_repetitions: u32,
+    /// Measured repetitions so far, those that others replaced left out.
+    n_counted: u32,
     n_completed: u32,
     /// Whether any measured repetition ever completed, replaced or not.
     has_completed: bool,
@@ -211,10 +223,24 @@ impl<E> Session<'_, '_, E> {
     fn record(&mut self, launch: u32, kind: RepetitionKind, outcome: Outcome) -> Result<(), E> {
         let index = self.n_repetitions;
         self.n_repetitions += 1;
-        if kind == RepetitionKind::Measured {
+        let is_measured = kind == RepetitionKind::Measured;
+        let n_before = self.n_completed;
+        if is_measured {
             self.count(&outcome);
         }
-        (self.sink)(Event::Repetition(Repetition { index, launch, kind, outcome }))
+        (self.sink)(Event::Repetition(Repetition { index, launch, kind, outcome }))?;
+        if is_measured && self.n_completed > n_before {
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Asks whether the repetitions so far will do, where the plan says that it is asked.
+    fn look(&mut self) {
+        let is_due = self.order.stopping.is_some_and(|stopping| stopping.looks_after(self.n_completed));
+        if is_due && (self.decide)(self.n_completed) == Decision::Stop {
+            self.pending = 0;
+        }
     }
 
     /// Counts a measured repetition, unless it is invalid and another takes its place.
@@ -226,13 +252,14 @@ impl<E> Session<'_, '_, E> {
             return;
         }
         self.pending -= 1;
+        self.n_counted += 1;
         self.n_completed += u32::from(matches!(outcome, Outcome::Completed(_)));
     }
 
     fn status(&self) -> SessionStatus {
         match self.n_completed {
             0 => SessionStatus::Failed,
-            n if n < self.order.repeat => SessionStatus::Incomplete,
+            n if n < self.n_counted => SessionStatus::Incomplete,
             _ => SessionStatus::Completed,
         }
     }

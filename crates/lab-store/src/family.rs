@@ -143,6 +143,8 @@ mod tests {
             layouts: lab_core::experiment::Layouts::Shared,
             seed: 1,
             stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },
+            noise: Default::default(),
+            closing: Some(0),
         };
         let side = SessionHeader { experiment: Some(experiment), ..sibling(2) };
         let scratch = record(&[sibling(1), side]);

@@ -1,6 +1,7 @@
 //! What launches measured, over all sessions of one fingerprint: what history knows of how far sessions differ.
 
 use lab_core::digest::Digest;
+use lab_core::record::SessionId;
 
 use crate::error::{Failure, StoreError};
 use crate::open::Store;
@@ -11,22 +12,28 @@ const LAUNCH_MEANS: &str = "
     FROM session
     JOIN measurement ON measurement.session = session.id AND measurement.metric = ?2
     JOIN repetition ON repetition.session = session.id AND repetition.idx = measurement.repetition
-    WHERE session.fingerprint = ?1 AND measurement.value IS NOT NULL AND repetition.validity <> 'invalid'
+    WHERE session.fingerprint = ?1 AND (?3 IS NULL OR session.id < ?3) AND measurement.value IS NOT NULL AND repetition.validity <> 'invalid'
         AND json_extract(session.body, '$.experiment') IS NULL
     GROUP BY session.id, repetition.launch
     ORDER BY session.started_at, session.id, repetition.launch";
 
 impl Store {
-    /// Returns the mean of a metric in every launch of every session of a fingerprint, session by session, oldest first.
-    /// Invalid repetitions are not counted.
+    /// Returns the mean of a metric in every launch of every session of a fingerprint, session by session, oldest first; only
+    /// of sessions older than a given one, if one is given. Invalid repetitions are not counted.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
-    pub fn launch_means(&self, fingerprint: &Digest, metric: &str) -> Result<Vec<Vec<f64>>, StoreError> {
+    pub fn launch_means(
+        &self,
+        fingerprint: &Digest,
+        metric: &str,
+        older_than: Option<SessionId>,
+    ) -> Result<Vec<Vec<f64>>, StoreError> {
         let read = || -> Result<Vec<Vec<f64>>, Failure> {
             let mut statement = self.connection().prepare_cached(LAUNCH_MEANS)?;
-            let rows = statement.query_and_then((fingerprint.to_string(), metric), |row| {
+            let older_than = older_than.map(|id| id.to_string());
+            let rows = statement.query_and_then((fingerprint.to_string(), metric, older_than), |row| {
                 Ok::<(String, f64), Failure>((row.get(0)?, row.get(1)?))
             })?;
             let mut sessions: Vec<(String, Vec<f64>)> = Vec::new();
@@ -72,13 +79,13 @@ mod tests {
         let mut other = fixtures::session(3, &[20_000]);
         other.header.fingerprint.engine.identity.insert("version".to_owned(), "9".into());
         record(&mut store, &other);
-        let found = store.launch_means(&one.fingerprint_digest(), TTFT).unwrap();
-        assert_eq!(found, [[60.0, 60.0], [60.0, 60.0]]);
-        let speeds = store.launch_means(&one.fingerprint_digest(), "engine.v0.1/tokens_per_sec").unwrap();
+        let means = |metric: &str, older_than: Option<SessionId>| {
+            store.launch_means(&one.fingerprint_digest(), metric, older_than).unwrap()
+        };
+        assert_eq!(means(TTFT, None), [[60.0, 60.0], [60.0, 60.0]]);
+        assert_eq!(means(TTFT, Some(two.header.id)), [[60.0, 60.0]], "what came later is not looked at");
+        let speeds = means("engine.v0.1/tokens_per_sec", None);
         assert!(speeds[0][0] > speeds[0][1], "{speeds:?}");
-        assert_eq!(
-            store.launch_means(&one.fingerprint_digest(), "no.such/metric").unwrap(),
-            Vec::<Vec<f64>>::new()
-        );
+        assert_eq!(means("no.such/metric", None), Vec::<Vec<f64>>::new());
     }
 }

@@ -44,6 +44,7 @@ pub static MIGRATIONS: &[Migration] = &[
     Migration { name: "0001_first", sql: include_str!("migrations/0001_first.sql") },
     Migration { name: "0002_observations", sql: include_str!("migrations/0002_observations.sql") },
     Migration { name: "0003_experiments", sql: include_str!("migrations/0003_experiments.sql") },
+    Migration { name: "0004_until", sql: include_str!("migrations/0004_until.sql") },
 ];
 
 /// The `PRAGMA application_id` of every store: `lab1` in ASCII.

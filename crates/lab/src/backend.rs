@@ -40,13 +40,11 @@ const PASSED_TO_FOREIGN: &str = "LD_LIBRARY_PATH";
 const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
 
 impl Backend {
-    /// Returns the backend of a side of an experiment. Where lab itself says where memory begins, that is identity: no such
-    /// session compares with one whose layouts the kernel decided.
+    /// Returns the backend of a side of an experiment. Who says where memory begins is identity: no side of an experiment
+    /// compares with a session of its own.
     #[must_use]
     pub(crate) fn for_pairs(mut self, layouts: Layouts) -> Self {
-        if layouts != Layouts::Kernel {
-            self.part.address_space_randomization = Some(layouts.in_words().to_owned());
-        }
+        self.part.address_space_randomization = Some(layouts.in_words().to_owned());
         self
     }
 }

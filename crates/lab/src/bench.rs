@@ -6,16 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use anyhow::anyhow;
 use lab_core::engine::{Hello, LoadRequest};
 use lab_core::experiment::Layouts;
 use lab_core::fingerprint::PartRecord;
-use lab_core::plan::Plan;
+use lab_core::plan::{EngineKind, Plan};
 use lab_core::workload::Workload;
 use lab_host::Roots;
 use lab_host::cpu::{self, Cpu};
 
 use crate::backend::{self, Backend};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::instruments::Instruments;
 use crate::launch::{self, Instead, Launcher};
@@ -43,9 +44,20 @@ impl Host {
         Ok(Self { roots, cpu, backend, instead: Instead::default() })
     }
 
+    /// Returns this host with something in the place of the engine that a plan names. Only engines that come with lab can be
+    /// slowed down.
+    pub(crate) fn with(self, instead: Instead, kind: &EngineKind) -> Result<Self> {
+        match (kind, instead.delay) {
+            (EngineKind::Command(_), Some(delay)) => Err(Failure::usage(anyhow!(
+                "`{delay}` slows the engines down that come with lab, and no other"
+            ))),
+            _ => Ok(Self { instead, ..self }),
+        }
+    }
+
     /// Returns this host for one side of a paired experiment, whose launches have layouts of their own.
-    pub(crate) fn for_pairs(self, layouts: Layouts, instead: Instead) -> Self {
-        Self { backend: self.backend.for_pairs(layouts), instead, ..self }
+    pub(crate) fn for_pairs(self, layouts: Layouts) -> Self {
+        Self { backend: self.backend.for_pairs(layouts), ..self }
     }
 }
 

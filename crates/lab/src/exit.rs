@@ -24,8 +24,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// All of them, for the test that reads the documentation.
-    #[cfg(test)]
+    /// All of them.
     const ALL: [Self; 8] = [
         Self::Pass,
         Self::NotReproduced,
@@ -36,6 +35,11 @@ impl Exit {
         Self::Bug,
         Self::Interrupted,
     ];
+
+    /// Returns what a status of one of lab's own commands means; nothing for a status that none of them ends with.
+    pub(crate) fn of_status(status: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.status() == status)
+    }
 
     /// Returns the status the process ends with.
     pub(crate) const fn status(self) -> u8 {

@@ -9,6 +9,7 @@ mod failure;
 mod global;
 mod identity;
 mod instruments;
+mod itself;
 mod launch;
 mod plan_file;
 mod prepare;

@@ -9,8 +9,12 @@ use jiff::Timestamp;
 use lab_core::fingerprint::{BackendPart, Fingerprint, Mode};
 use lab_core::metric::Measurement;
 use lab_core::plan::Plan;
-use lab_core::record::{Outcome, Repetition, RepetitionKind, SessionHeader, SessionId};
+use lab_core::record::{
+    Launch, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session, SessionEnd, SessionHeader,
+    SessionId, SessionStatus,
+};
 use lab_core::validity::Validity;
+use lab_store::{Store, StoreError};
 
 use crate::bench::Bench;
 use crate::failure::{Failure, Result};
@@ -53,7 +57,58 @@ pub(crate) fn header(plan: &Plan, repeat: u32, mode: Mode, bench: &Bench<'_>) ->
         },
         instruments: Some(instruments.set.clone()),
         experiment: None,
+        until: None,
     })
+}
+
+/// A session as it goes: everything is in the store before it is looked at.
+pub(crate) struct Recording {
+    pub(crate) session: Session,
+}
+
+impl Recording {
+    /// Begins a session in the store.
+    pub(crate) fn begin(header: SessionHeader, store: &mut Store) -> std::result::Result<Self, StoreError> {
+        store.begin_session(&header)?;
+        let session = Session { header, launches: Vec::new(), repetitions: Vec::new(), end: None };
+        Ok(Self { session })
+    }
+
+    /// Records a launch.
+    pub(crate) fn launch(
+        &mut self,
+        launch: Launch,
+        store: &mut Store,
+    ) -> std::result::Result<(), StoreError> {
+        store.append_launch(self.session.header.id, &launch)?;
+        self.session.launches.push(launch);
+        Ok(())
+    }
+
+    /// Records a repetition with its measurements.
+    pub(crate) fn repetition(
+        &mut self,
+        repetition: Repetition,
+        store: &mut Store,
+    ) -> std::result::Result<(), StoreError> {
+        let header = &self.session.header;
+        let measurements = measurements(&repetition, header.workload.prompt.len());
+        store.append_repetition(header.id, &repetition, &measurements)?;
+        self.session.repetitions.push(RecordedRepetition { repetition, measurements });
+        Ok(())
+    }
+
+    /// Records how the session ended.
+    pub(crate) fn end(
+        &mut self,
+        status: SessionStatus,
+        store: &mut Store,
+    ) -> std::result::Result<(), StoreError> {
+        let end = SessionEnd { ended_at: Timestamp::now(), status };
+        store.end_session(self.session.header.id, &end)?;
+        self.session.end = Some(end);
+        Ok(())
+    }
 }
 
 /// Says what went wrong with a repetition that counts; what disturbed a warm-up is of no interest.
@@ -70,7 +125,7 @@ pub(crate) fn trouble(repetition: &Repetition) -> Option<String> {
 }
 
 /// Only completed measured repetitions have measurements.
-pub(crate) fn measurements(repetition: &Repetition, n_prompt: usize) -> Vec<Measurement> {
+fn measurements(repetition: &Repetition, n_prompt: usize) -> Vec<Measurement> {
     match (&repetition.outcome, repetition.kind) {
         (Outcome::Completed(completed), RepetitionKind::Measured) => completed.measurements(n_prompt),
         _ => Vec::new(),

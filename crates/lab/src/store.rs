@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lab_compare::noise;
-use lab_compare::stopping::Noise;
+use lab_compare::foresee::Calibrations;
+use lab_compare::{Policy, noise};
 use lab_core::calibration::Calibration;
 use lab_core::digest::Digest;
 use lab_core::metric::{METRICS, Metric};
-use lab_core::record::Session;
+use lab_core::record::{Session, SessionHeader};
 use lab_core::report::Drift;
-use lab_store::{CalibrationKind, CalibrationRow, Mode, ResolveError, Store, StoreError};
+use lab_store::{CalibrationKind, Mode, ResolveError, Store, StoreError};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -52,28 +52,42 @@ pub(crate) fn load(store: &Store, typed: &str) -> Result<Session> {
 }
 
 /// Returns what sessions of a baseline's fingerprint differ by, as far as the store has enough of them, for every metric
-/// that may be judged.
-pub(crate) fn drifts(store: &Store, baseline: &Session) -> Result<BTreeMap<String, Drift>> {
-    let judged = METRICS.iter().filter(|metric| baseline.header.tolerance(metric).is_some());
-    let digest = baseline.fingerprint_digest();
+/// that may be judged. Neither a candidate nor what came after it counts: it would widen the interval it is judged by, and
+/// the verdict on two recordings would change as the store grows.
+fn drifts(
+    store: &Store,
+    baseline: &SessionHeader,
+    candidate: Option<&SessionHeader>,
+) -> Result<BTreeMap<String, Drift>> {
+    let judged = METRICS.iter().filter(|metric| baseline.tolerance(metric).is_some());
+    let digest = baseline.fingerprint.digest();
+    let until = candidate.map(|candidate| candidate.id);
     let drift = |metric: &Metric| -> Result<(String, Drift)> {
         let id = metric.id();
-        let drift = noise::drift(&store.launch_means(&digest, &id)?);
+        let drift = noise::drift(&store.launch_means(&digest, &id, until)?);
         Ok((id, drift))
     };
     judged.map(drift).collect()
 }
 
-/// Returns what the newest calibration of a family knows of pairs of launches; nothing where there is none.
-///
-/// A correlation below 0 would narrow an interval, and no calibration is that sure.
-pub(crate) fn noise(store: &Store, family: &Digest) -> Result<Noise> {
-    let newest = store.calibrations(family, CalibrationKind::Ab)?.into_iter().next();
-    let read = |row: CalibrationRow| serde_json::from_value::<Calibration>(row.body).ok();
-    Ok(newest.and_then(read).map_or_else(Noise::default, |own| Noise {
-        serial_correlation: own.noise.serial_correlation.max(0.0),
-        bias: own.noise.between,
-    }))
+/// Returns the newest calibrations of a family, as far as there are any that this version reads.
+pub(crate) fn calibrations(store: &Store, family: &Digest) -> Result<Calibrations> {
+    let newest = |kind| -> Result<Option<Calibration>> {
+        let newest = store.calibrations(family, kind)?.into_iter().next();
+        Ok(newest.and_then(|row| serde_json::from_value(row.body).ok()))
+    };
+    Ok(Calibrations { compare: newest(CalibrationKind::Compare)?, ab: newest(CalibrationKind::Ab)? })
+}
+
+/// Returns what the store knows that a comparison with a baseline needs: drift, and what the host supports. The candidate is
+/// none where it is still to be measured.
+pub(crate) fn policy(
+    store: &Store,
+    baseline: &SessionHeader,
+    candidate: Option<&SessionHeader>,
+) -> Result<Policy> {
+    let calibrations = calibrations(store, &baseline.fingerprint.family())?;
+    Ok(Policy { drifts: drifts(store, baseline, candidate)?, calibrations, ..Policy::default() })
 }
 
 /// Finds the session that a gate compares with: by the name of a baseline, or as any session is named.

@@ -19,6 +19,8 @@ fn side(which: Side, gaps_us: &[u64]) -> Session {
         layouts: Layouts::Shared,
         seed: 1,
         stopping: stopping::plan(36),
+        noise: Default::default(),
+        closing: Some(0),
     });
     edit(&mut session, |_, completed| completed.turns = Some([1, 4, 3].map(quiet).to_vec()));
     session

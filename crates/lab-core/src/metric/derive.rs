@@ -26,6 +26,8 @@ pub struct Inputs<'a> {
     pub bytes_per_token: &'a Reading<u64>,
     /// What the instruments saw.
     pub observation: &'a Observation,
+    /// Whether it was generated in turn with another engine.
+    pub is_in_turn: bool,
 }
 
 impl Inputs<'_> {
@@ -119,6 +121,10 @@ pub(super) fn energy_per_token_mj(inputs: &Inputs<'_>) -> Reading<f64> {
 }
 
 fn energy(inputs: &Inputs<'_>, kind: MeterKind) -> Reading<ActiveEnergy> {
+    if inputs.is_in_turn {
+        let reason = "generated in turn with another engine, and a meter cannot tell the two apart";
+        return Reading::Unavailable(reason.to_owned());
+    }
     let traces = match &inputs.observation.energy {
         Reading::Value(traces) => traces,
         Reading::Unavailable(reason) => return Reading::Unavailable(reason.clone()),
@@ -285,6 +291,7 @@ mod tests {
             n_before: Some(1),
             bytes_per_token: &NOT_TOLD,
             observation,
+            is_in_turn: false,
         }
     }
 

@@ -53,6 +53,15 @@ pub fn find(id: &str) -> Option<&'static Metric> {
     METRICS.iter().find(|metric| metric.name == id || metric.id() == id)
 }
 
+/// Returns the official speed, `tokens_per_sec`: what pairs of launches and calibrations are about.
+///
+/// # Panics
+///
+/// Never: the table has it.
+pub fn speed() -> &'static Metric {
+    find("engine.v0.1/tokens_per_sec").expect("the contract has a speed")
+}
+
 /// The founding document's primary measure of success (its section 4.6).
 pub const PRIMARY: &str = "engine.v0.1/tokens_per_watt";
 

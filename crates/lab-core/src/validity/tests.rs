@@ -85,6 +85,7 @@ fn inputs<'a>(
         n_before: Some(1),
         bytes_per_token,
         observation,
+        is_in_turn: false,
     }
 }
 
@@ -137,6 +138,7 @@ fn blind(observation: &Observation) -> Vec<(&'static str, String)> {
         n_before: Some(1),
         bytes_per_token: &Reading::Value(100_000_000),
         observation,
+        is_in_turn: false,
     };
     let reasons = signals(&inputs).into_iter();
     reasons.filter_map(|(rule, signal)| Some((rule.id, signal.reason()?.to_owned()))).collect()

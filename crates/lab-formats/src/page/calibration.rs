@@ -1,19 +1,47 @@
 //! What a host and an engine vary by when nothing changes.
 
-use lab_core::calibration::{Calibration, Grouped, Rate};
+use lab_core::calibration::{Calibration, Grouped, Planted, Rate};
+use lab_core::report::Support;
+use lab_core::tolerance::change_in_words;
 
-use super::{Block, Grid, Page, Row, Text, Tone, numbers};
+use super::{Block, Grid, Page, Row, Text, Tone, numbers, words};
 
-/// Lays out what separate sessions and paired experiments vary by, and what they can therefore see.
-pub fn calibrations(compare: &Calibration, ab: &Calibration) -> Page {
-    Page(vec![
-        Block::Title(format!("calibration, plan {}", compare.plan)),
-        Block::Facts(facts(compare, "session", "launch")),
-        Block::Grid(grid(&compare.rates, "launches a side")),
-        Block::Facts(facts(ab, "experiment", "pair")),
-        Block::Grid(grid(&ab.rates, "pairs at most")),
-        Block::Lines(vec![Text::plain(headline(compare, ab))]),
-    ])
+/// Lays out what separate sessions and paired experiments vary by, and what they can therefore see. `support` is what a
+/// comparison of five launches a side says of it.
+pub fn calibrations(compare: &Calibration, ab: &Calibration, support: Option<&Support>) -> Page {
+    let mut blocks = vec![Block::Title(format!("calibration, plan {}", compare.plan))];
+    blocks.extend(part(compare, "session", "launch", "launches a side"));
+    blocks.extend(part(ab, "experiment", "pair", "pairs at most"));
+    blocks.extend(support.map(|own| Block::Lines(vec![Text::plain(super::report::support(own))])));
+    Page(blocks)
+}
+
+fn part(own: &Calibration, group: &str, value: &str, count: &'static str) -> Vec<Block> {
+    let mut blocks = vec![Block::Facts(facts(own, group, value)), Block::Grid(grid(&own.rates, count))];
+    if !own.planted.is_empty() {
+        let columns = vec![
+            numbers("planted"),
+            numbers("found"),
+            numbers("95 % interval"),
+            numbers(count),
+            words("verdict"),
+        ];
+        blocks.push(Block::Grid(Grid { columns, rows: own.planted.iter().map(planted).collect() }));
+    }
+    blocks
+}
+
+fn planted(planted: &Planted) -> Row {
+    let Planted { change, estimate, low, high, n, conclusion } = planted;
+    let words = |share: f64| change_in_words(share, None);
+    let cells = vec![
+        words(*change),
+        words(*estimate),
+        format!("{} to {}", words(*low).trim_end_matches(" %"), words(*high)),
+        n.to_string(),
+        conclusion.to_string(),
+    ];
+    Row { cells, tone: Tone::Plain }
 }
 
 fn facts(calibration: &Calibration, group: &str, value: &str) -> Vec<(String, Text)> {
@@ -52,24 +80,6 @@ fn row(rate: &Rate) -> Row {
         rate.median_pairs.map_or_else(|| super::ABSENT.to_owned(), |pairs| pairs.to_string()),
     ];
     Row { cells, tone: Tone::Plain }
-}
-
-/// Says what this host supports: `at 5 launches a side this host sees 10 % in 4 of 5 comparisons; lab ab 6 % in 8 pairs`.
-fn headline(compare: &Calibration, ab: &Calibration) -> String {
-    let sees = |rate: &&Rate| rate.change < 0.0 && rate.regressed * 5 >= rate.trials * 4;
-    let at_five = compare.rates.iter().filter(|rate| rate.n == 5).find(sees);
-    let apart = at_five.map_or_else(
-        || "at 5 launches a side this host sees no change up to 10 %".to_owned(),
-        |rate| format!("at 5 launches a side this host sees a change of {}", percent(-rate.change)),
-    );
-    let paired = ab.rates.iter().find(sees).map_or_else(
-        || "`lab ab` none either".to_owned(),
-        |rate| {
-            let pairs = rate.median_pairs.unwrap_or(rate.n);
-            format!("`lab ab` {} in {pairs} pairs", percent(-rate.change))
-        },
-    );
-    format!("{apart} in 4 of 5 comparisons; {paired} (tolerance {})", percent(compare.tolerance))
 }
 
 fn percent(share: f64) -> String {

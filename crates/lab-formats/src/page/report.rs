@@ -3,8 +3,8 @@
 use lab_core::fingerprint::{Difference, Mode};
 use lab_core::metric::{find, short_name};
 use lab_core::report::{
-    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PointRule, Refusal, Report, Rule,
-    Scale, Side, Suspicion,
+    ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PairedSupport, PointRule,
+    Refusal, Report, Rule, Scale, Side, Support, Suspicion,
 };
 use lab_core::summary::Summary;
 use lab_core::tolerance::change_in_words;
@@ -36,6 +36,7 @@ pub fn report(report: &Report) -> Page {
     blocks.extend(lines(notes(report)));
     let mut last = vec![Text::toned(report.headline.clone(), tone(report.conclusion))];
     last.extend(report.advice.clone().map(Text::plain));
+    last.extend(report.support.as_ref().map(|own| Text::plain(support(own))));
     blocks.push(Block::Lines(last));
     Page(blocks)
 }
@@ -57,7 +58,7 @@ fn paired(paired: &Paired) -> Vec<(String, Text)> {
         |n: usize, what: &str| if n > 0 { format!(", {n} {what} left out") } else { String::new() };
     let counted = format!(
         "{pairs} of at most {}{}; {turns} turns a side{}",
-        stopping.most_pairs(),
+        stopping.most(),
         left_out(*pairs_left_out, "more"),
         left_out(*turns_left_out, "of them")
     );
@@ -67,6 +68,21 @@ fn paired(paired: &Paired) -> Vec<(String, Text)> {
         ("uninterrupted".to_owned(), Text::plain(format!("tokens_per_sec {}", change_in_words(change, None))))
     }));
     facts
+}
+
+/// Says what the host supports: `at 5 launches a side this host detects a loss of 8.1 % or more; lab ab 4.0 % in 75 s`.
+pub(super) fn support(support: &Support) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let paired = support.paired.map(|PairedSupport { pairs, detects, seconds }| {
+        let time = seconds.map_or_else(|| format!("{pairs} pairs"), |seconds| format!("{seconds:.0} s"));
+        format!("; `lab ab` {} in {time}", percent(detects))
+    });
+    format!(
+        "at {} launches a side this host detects a loss of {} or more (in 4 of 5 comparisons){}",
+        support.launches,
+        percent(support.detects),
+        paired.unwrap_or_default()
+    )
 }
 
 fn lines(lines: Vec<Text>) -> Option<Block> {

@@ -2,7 +2,7 @@
 
 use lab_core::energy::MeterKind;
 use lab_core::engine::OperationTime;
-use lab_core::experiment::Experiment;
+use lab_core::experiment::{Experiment, Until};
 use lab_core::fingerprint::{Fingerprint, Mode};
 use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
 use lab_core::record::{IdleBaseline, LaunchStart, Outcome, RecordedRepetition, Session};
@@ -86,6 +86,7 @@ fn facts(session: &Session) -> Vec<(String, Text)> {
     ]
     .into_iter()
     .chain(header.experiment.as_ref().map(|own| fact("experiment", experiment(own))))
+    .chain(header.until.as_ref().map(|own| fact("until", until(own))))
     .chain(instruments(session))
     .collect()
 }
@@ -97,7 +98,12 @@ fn experiment(experiment: &Experiment) -> String {
         Mode::LockStep { tokens } => format!("lock-step, {tokens} tokens a turn"),
         Mode::Alone => "launches alternating".to_owned(),
     };
-    format!("side {side:?} of {id}, {how}, at most {} pairs", stopping.most_pairs())
+    format!("side {side:?} of {id}, {how}, at most {} pairs", stopping.most())
+}
+
+/// Says what a session was to be decided against: `decided against 019a…, at most 36 launches`.
+fn until(until: &Until) -> String {
+    format!("decided against {}, at most {} launches", until.against, until.stopping.most())
 }
 
 /// Says what measured what.

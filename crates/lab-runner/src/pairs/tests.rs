@@ -17,6 +17,7 @@ struct Setup {
     mode: Mode,
     looks: Vec<u32>,
     warmup_tokens: u32,
+    each_pair: u32,
     closing: u32,
 }
 
@@ -28,6 +29,7 @@ impl Default for Setup {
             mode: Mode::LockStep { tokens: 2 },
             looks: vec![1],
             warmup_tokens: 1,
+            each_pair: 0,
             closing: 0,
         }
     }
@@ -45,7 +47,7 @@ fn run_in<E>(
     sink: &mut dyn FnMut(Side, Event) -> Result<(), E>,
     decide: &mut dyn FnMut(u32) -> Decision,
 ) -> Result<SessionStatus, E> {
-    let Setup { generate, stop, mode, ref looks, warmup_tokens, closing } = *setup;
+    let Setup { generate, stop, mode, ref looks, warmup_tokens, each_pair, closing } = *setup;
     let workload = |side| Workload { prompt: vec![side as u32], generate, sampling: Sampling::Greedy, stop };
     let load = |side| LoadRequest { model: format!("{side:?}"), positions: 99, profile: false };
     let (workloads, loads) = (Side::BOTH.map(workload), Side::BOTH.map(load));
@@ -58,6 +60,7 @@ fn run_in<E>(
         seed: seed(),
         stopping: &stopping,
         warmup_tokens,
+        each_pair,
         closing,
     };
     let mut start = |side, pair, layout: Option<&Layout>| world.start(side, pair, layout);
@@ -230,6 +233,15 @@ fn closing_repetitions_run_undisturbed_in_the_last_pairs_engines() {
     for side in Side::BOTH {
         assert_eq!(n_before(side), [0, 1, 0, 1, 2, 3, 4].map(Some));
     }
+}
+
+#[test]
+fn behind_every_pair_both_sides_may_run_undisturbed_and_the_last_pair_has_the_rest() {
+    let world = World::default();
+    let setup = Setup { looks: vec![2], each_pair: 1, closing: 2, ..Setup::default() };
+    let (events, status) = carry_out(&world, &setup);
+    assert_eq!(status, SessionStatus::Completed);
+    assert_eq!(story(&events), "AL BL Aw Bw Am Bm Ac Bc BL AL Bw Aw Bm Am Bc Ac Ac Bc");
 }
 
 #[test]

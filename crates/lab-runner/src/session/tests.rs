@@ -118,6 +118,7 @@ fn story_of(
         workload: &workload,
         load: &load,
         repeat: 3,
+        stopping: None,
         warmup: 0,
         isolation: Isolation::Launch,
         replace_invalid: false,
@@ -148,7 +149,8 @@ fn story_of(
         });
         Ok(())
     };
-    let Ok(status) = run(&order, &mut start, &clock, &mut sink);
+    let mut decide = |n| if n < 4 { Decision::Continue } else { Decision::Stop };
+    let Ok(status) = run(&order, &mut start, &clock, &mut sink, &mut decide);
     (told, status)
 }
 
@@ -241,4 +243,18 @@ fn an_interruption_ends_the_session_and_records_nothing_for_the_repetition_in_fl
         "LmL",
         SessionStatus::Interrupted,
     );
+}
+
+#[test]
+fn a_session_ends_at_the_first_look_that_decides_and_not_between_looks() {
+    let until = |looks: &[u32], answers: Vec<Option<EngineError>>| {
+        let plan = StoppingPlan { looks: looks.to_vec(), confidence: 0.95, look_confidence: 0.99 };
+        let plan: &StoppingPlan = Box::leak(Box::new(plan));
+        story_of(|order| (order.repeat, order.stopping) = (plan.most(), Some(plan)), answers, 0)
+    };
+    assert_eq!(until(&[2, 4, 6], vec![]), ("LmLmLmLm".to_owned(), SessionStatus::Completed));
+    assert_eq!(until(&[3, 5, 7], vec![]), ("LmLmLmLmLm".to_owned(), SessionStatus::Completed));
+    assert_eq!(until(&[2, 3], vec![]), ("LmLmLm".to_owned(), SessionStatus::Completed), "the budget ended");
+    let failing = until(&[2, 4, 6], vec![Some(sick())]);
+    assert_eq!(failing, ("LXLmLmLmLm".to_owned(), SessionStatus::Incomplete), "a failure decides nothing");
 }

@@ -11,14 +11,10 @@ use std::sync::atomic::AtomicBool;
 use anyhow::anyhow;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use lab_compare::{Policy, stopping};
 use lab_core::experiment::{Experiment, Layout, Layouts, Side, StoppingPlan};
 use lab_core::fingerprint::{Mode, PartKind};
-use lab_core::record::{
-    Launch, RecordedRepetition, Repetition, Session, SessionEnd, SessionHeader, SessionStatus,
-};
-use lab_core::report::{Conclusion, Report};
+use lab_core::record::{SessionHeader, SessionStatus};
 use lab_engine::delayed::Delay;
 use lab_host::clock::Monotonic;
 use lab_runner::{Decision, Event, PairOrder, run_pairs};
@@ -28,8 +24,9 @@ use crate::bench::Bench;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
+use crate::recording::{self, Recording};
+use crate::store;
 use crate::terminal::{Format, say};
-use crate::{recording, store};
 
 use super::compare::{self, DecidingRule};
 use progress::PairLine;
@@ -72,7 +69,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     alternate: bool,
     /// Seed of the order of launches and of their memory layouts [default: drawn].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=GREATEST_SEED))]
     seed: Option<u64>,
     /// Slow side B down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
     #[arg(long, value_name = "DELAY", hide = true)]
@@ -83,6 +80,9 @@ pub(crate) struct Arguments {
     /// Rounds of uninterrupted repetitions at the end, to check what turns found.
     #[arg(long, value_name = "N", default_value = "2", hide = true)]
     closing: u32,
+    /// Rounds of uninterrupted repetitions behind every pair [default: 1 where a meter is judged, else 0].
+    #[arg(long, value_name = "N", hide = true)]
+    each_pair: Option<u32>,
     /// What decides: the interval of the change, or the contract's rule of means.
     #[arg(long, value_name = "RULE", default_value = "interval")]
     rule: DecidingRule,
@@ -130,33 +130,28 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         bench.calibrate(plan, global)?;
     }
     recording::listen_for_interruption(&interrupted)?;
-    let mode = sides.mode(arguments, &benches);
-    let seed = arguments.seed.unwrap_or_else(drawn_seed);
-    let plan =
-        if arguments.fixed { stopping::fixed(arguments.pairs) } else { stopping::plan(arguments.pairs) };
-    let layouts = Layouts::from(arguments.layouts);
-    let headers = headers(&sides, &benches, mode, layouts, seed, &plan)?;
+    let design = Design::of(arguments, &sides, &benches);
+    let headers = headers(&sides, &benches, &design, &store)?;
     let policy = Policy {
         rule: arguments.rule.into(),
         vary: varied(&headers)?,
-        admitted: [arguments.admit.as_slice(), &sides.plans[0].gate.admit].concat(),
+        admitted: compare::admitted(&sides.plans[0].gate, &arguments.admit),
         gate: sides.plans[0].gate.clone(),
-        noise: store::noise(&store, &headers[0].fingerprint.family())?,
-        ..Policy::default()
+        ..store::policy(&store, &headers[0], None)?
     };
-    announce(&headers, mode, &plan, policy.vary);
-    for header in &headers {
-        store.begin_session(header)?;
-    }
+    announce(&headers, &design, policy.vary);
     let ids = headers.each_ref().map(|header| header.id);
-    let status = {
-        let running = RefCell::new(Running::new(&mut store, headers, policy.clone(), &plan));
-        carry_out_pairs(&running, &benches, arguments, mode, seed, &plan)?
-    };
-    for id in &ids {
-        store.end_session(*id, &SessionEnd { ended_at: Timestamp::now(), status })?;
+    let [a, b] = headers;
+    let sides = [Recording::begin(a, &mut store)?, Recording::begin(b, &mut store)?];
+    let at_looks = Policy { at_look: true, ..policy.clone() };
+    let line = PairLine::new(&design.stopping);
+    let running = RefCell::new(Running { store: &mut store, sides, policy: at_looks, line });
+    let status = carry_out_pairs(&running, &benches, &design)?;
+    let mut sides = running.into_inner().sides;
+    for side in &mut sides {
+        side.end(status, &mut store)?;
     }
-    let [a, b] = [store.load(&ids[0])?, store.load(&ids[1])?];
+    let [a, b] = sides.map(|side| side.session);
     let report = lab_compare::compare(&a, &b, &policy);
     compare::show(&report, arguments.format, global)?;
     say(&format!(
@@ -168,32 +163,63 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     Ok(match status {
         SessionStatus::Interrupted => Exit::Interrupted,
         SessionStatus::Failed => Exit::RunFailed,
-        _ => compare::exit_of(report.conclusion),
+        _ => compare::exit_of_report(&report),
     })
 }
 
+/// What is decided before the first launch.
+struct Design {
+    mode: Mode,
+    layouts: Layouts,
+    seed: u64,
+    stopping: StoppingPlan,
+    each_pair: u32,
+    closing: u32,
+}
+
+impl Design {
+    fn of(arguments: &Arguments, sides: &Sides, benches: &[Bench<'_>; 2]) -> Self {
+        let each_pair = arguments.each_pair.unwrap_or(u32::from(sides.judge_energy(benches)));
+        Self {
+            mode: sides.mode(arguments, benches),
+            layouts: arguments.layouts.into(),
+            seed: arguments.seed.unwrap_or_else(drawn_seed),
+            stopping: match arguments.fixed {
+                true => stopping::fixed(arguments.pairs),
+                false => stopping::plan(arguments.pairs),
+            },
+            each_pair,
+            closing: arguments.closing.max(each_pair),
+        }
+    }
+}
+
+/// What JSON carries exactly (decision 9).
+const GREATEST_SEED: u64 = (1 << 53) - 1;
+
 /// Draws a seed that JSON carries exactly, from the random bits of a new id.
 fn drawn_seed() -> u64 {
-    uuid::Uuid::now_v7().as_u64_pair().1 & ((1 << 53) - 1)
+    uuid::Uuid::now_v7().as_u64_pair().1 & GREATEST_SEED
 }
 
 /// Puts the headers of both sides together, each with what it knows of the experiment.
 fn headers(
     sides: &Sides,
     benches: &[Bench<'_>; 2],
-    mode: Mode,
-    layouts: Layouts,
-    seed: u64,
-    stopping: &StoppingPlan,
+    design: &Design,
+    store: &Store,
 ) -> Result<[SessionHeader; 2]> {
-    let most = stopping.most_pairs();
-    let header = |side: usize| recording::header(&sides.plans[side], most, mode, &benches[side]);
+    let Design { mode, layouts, seed, ref stopping, closing, .. } = *design;
+    let header = |side: usize| recording::header(&sides.plans[side], stopping.most(), mode, &benches[side]);
     let mut headers = [header(0)?, header(1)?];
     let ids = headers.each_ref().map(|header| header.id);
     let id = uuid::Uuid::now_v7();
+    let calibrations = store::calibrations(store, &headers[0].fingerprint.family())?;
+    let noise = calibrations.ab.map(|own| own.noise.noise()).unwrap_or_default();
     for (header, (side, other)) in headers.iter_mut().zip([(Side::A, ids[1]), (Side::B, ids[0])]) {
-        let stopping = stopping.clone();
-        header.experiment = Some(Experiment { id, side, other, mode, layouts, seed, stopping });
+        let (stopping, closing) = (stopping.clone(), Some(closing));
+        let experiment = Experiment { id, side, other, mode, layouts, seed, stopping, noise, closing };
+        header.experiment = Some(experiment);
     }
     Ok(headers)
 }
@@ -220,38 +246,36 @@ fn varied(headers: &[SessionHeader; 2]) -> Result<Option<PartKind>> {
     }
 }
 
-fn announce(headers: &[SessionHeader; 2], mode: Mode, plan: &StoppingPlan, vary: Option<PartKind>) {
-    let how = match mode {
+fn announce(headers: &[SessionHeader; 2], design: &Design, vary: Option<PartKind>) {
+    let how = match design.mode {
         Mode::LockStep { tokens } => format!("in lock-step, {tokens} tokens a turn"),
         Mode::Alone => "launches alternating".to_owned(),
     };
     let what = vary.map_or("nothing differs".to_owned(), |part| format!("{part} differs"));
     let [a, b] = headers.each_ref().map(|header| &header.plan_name);
     let plans = if a == b { a.clone() } else { format!("{a} against {b}") };
-    say(&format!("{plans}: {what}, {how}, at most {} pairs", plan.most_pairs()));
+    say(&format!("{plans}: {what}, {how}, at most {} pairs", design.stopping.most()));
 }
 
 fn carry_out_pairs(
     running: &RefCell<Running<'_>>,
     benches: &[Bench<'_>; 2],
-    arguments: &Arguments,
-    mode: Mode,
-    seed: u64,
-    stopping: &StoppingPlan,
+    design: &Design,
 ) -> Result<SessionStatus> {
     let loads = benches.each_ref().map(Bench::load_request);
     let order = PairOrder {
         workload: benches.each_ref().map(|bench| &bench.workload),
         load: loads.each_ref(),
-        mode,
-        layouts: arguments.layouts.into(),
-        seed,
-        stopping,
+        mode: design.mode,
+        layouts: design.layouts,
+        seed: design.seed,
+        stopping: &design.stopping,
         warmup_tokens: WARMUP_TOKENS,
-        closing: arguments.closing,
+        each_pair: design.each_pair,
+        closing: design.closing,
     };
     let mut start = |side: Side, pair: u32, layout: Option<&Layout>| {
-        let bench = &benches[side as usize];
+        let bench = &benches[side.index()];
         bench.launcher.launch(pair, &bench.hello, &bench.instruments, layout)
     };
     let mut sink = |side: Side, event: Event| running.borrow_mut().take(side, event);
@@ -259,57 +283,34 @@ fn carry_out_pairs(
     Ok(run_pairs(&order, &mut start, &Monotonic, &mut sink, &mut decide)?)
 }
 
-/// The experiment as it goes: everything is in the store before it is looked at.
+/// The experiment as it goes.
 struct Running<'a> {
     store: &'a mut Store,
-    sessions: [Session; 2],
+    sides: [Recording; 2],
     policy: Policy,
     line: PairLine,
 }
 
-impl<'a> Running<'a> {
-    fn new(store: &'a mut Store, headers: [SessionHeader; 2], policy: Policy, plan: &StoppingPlan) -> Self {
-        let session = |header| Session { header, launches: Vec::new(), repetitions: Vec::new(), end: None };
-        Self { store, sessions: headers.map(session), policy, line: PairLine::new(plan) }
-    }
-
+impl Running<'_> {
     fn take(&mut self, side: Side, event: Event) -> std::result::Result<(), StoreError> {
+        let recording = &mut self.sides[side.index()];
         match event {
             Event::Begins(_) => Ok(()),
-            Event::Launch(launch) => self.launch(side, launch),
-            Event::Repetition(repetition) => self.repetition(side, repetition),
+            Event::Launch(launch) => recording.launch(launch, self.store),
+            Event::Repetition(repetition) => {
+                if let Some(trouble) = recording::trouble(&repetition) {
+                    self.line.say(&format!("side {side:?}: {trouble}"));
+                }
+                recording.repetition(repetition, self.store)
+            }
         }
-    }
-
-    fn launch(&mut self, side: Side, launch: Launch) -> std::result::Result<(), StoreError> {
-        let session = &mut self.sessions[side as usize];
-        self.store.append_launch(session.header.id, &launch)?;
-        session.launches.push(launch);
-        Ok(())
-    }
-
-    fn repetition(&mut self, side: Side, repetition: Repetition) -> std::result::Result<(), StoreError> {
-        let session = &mut self.sessions[side as usize];
-        let measurements = recording::measurements(&repetition, session.header.workload.prompt.len());
-        self.store.append_repetition(session.header.id, &repetition, &measurements)?;
-        if let Some(trouble) = recording::trouble(&repetition) {
-            self.line.say(&format!("side {side:?}: {trouble}"));
-        }
-        session.repetitions.push(RecordedRepetition { repetition, measurements });
-        Ok(())
     }
 
     /// Looks at the data, at one of the looks that were fixed before.
     fn decide(&mut self, n_pairs: u32) -> Decision {
-        let [a, b] = &self.sessions;
-        let report = lab_compare::compare(a, b, &self.policy);
+        let [a, b] = &self.sides;
+        let report = lab_compare::compare(&a.session, &b.session, &self.policy);
         self.line.show(n_pairs, &report);
-        if is_decided(&report) { Decision::Stop } else { Decision::Continue }
+        compare::decision(&report)
     }
-}
-
-/// Returns whether more pairs could change nothing about what is concluded.
-fn is_decided(report: &Report) -> bool {
-    use Conclusion::{Equivalent, Improved, Refused, Regressed};
-    matches!(report.conclusion, Equivalent | Improved | Regressed | Refused)
 }

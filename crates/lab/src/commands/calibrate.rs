@@ -2,32 +2,38 @@
 //!
 //! Everything is measured by `lab run` and `lab ab` themselves, as a user would, so that what is learnt holds for them.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
+use lab_compare::foresee::Calibrations;
 use lab_compare::rates::{self, Source};
-use lab_compare::stopping::{self, Noise};
-use lab_compare::{noise, pairs::Pairs};
-use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration, Rate};
+use lab_compare::stopping;
+use lab_compare::{Policy, noise, pairs::Pairs};
+use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration, Grouped, Planted, Rate};
 use lab_core::clock::Clock as _;
-use lab_core::metric::{METRICS, Metric};
-use lab_core::plan::Plan;
+use lab_core::digest::Digest;
+use lab_core::experiment::Noise;
+use lab_core::fingerprint::{Isolation, PartKind};
+use lab_core::metric::{Metric, speed};
+use lab_core::plan::{GateSpec, Plan};
 use lab_core::record::Session;
+use lab_core::report::{ChangeInterval, Drift};
 use lab_core::tolerance::Tolerance;
 use lab_formats::{calibration_json, page, table};
 use lab_host::clock::Monotonic;
 use lab_store::{CalibrationKind, CalibrationRow, Store};
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::terminal::{Format, print, say};
-use crate::{plan_file, store};
+use crate::{itself, plan_file, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,26 +66,37 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// What is calibrated: the official speed, which every session has.
-const METRIC: &str = "tokens_per_sec";
+/// Losses that are planted, as shares: does what is found hold them?
+const PLANTED: [f64; 4] = [0.01, 0.03, 0.06, 0.10];
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let plan = plan_file::load(&arguments.plan, global.color)?;
-    let metric = METRICS.iter().find(|metric| metric.name == METRIC).expect("the contract has a speed");
-    let tolerance = relative_tolerance(&plan, metric)?;
-    let measured = measure(arguments, global)?;
-    let (compare, ab) = (
-        of_sessions(&measured, metric, tolerance)?,
-        of_experiments(&measured, metric, tolerance, &plan.gate.admit)?,
-    );
-    let mut store = store::open_for_recording(&global.store)?;
-    for (kind, calibration) in [(CalibrationKind::Compare, &compare), (CalibrationKind::Ab, &ab)] {
-        record(&mut store, kind, calibration)?;
+    // The official speed is what every session has.
+    let tolerance = relative_tolerance(&plan, speed())?;
+    if plan.run.isolation == Isolation::Session {
+        return Err(Failure::usage(anyhow!(
+            "the plan runs all repetitions in one launch, and launches are what varies"
+        ))
+        .hint("`isolation = \"launch\"` in `[run]` starts one for each repetition"));
     }
+    let measured = measure(arguments, global)?;
+    let (compare, ab) =
+        (of_sessions(&measured, tolerance)?, of_experiments(&measured, tolerance, &plan.gate)?);
+    let mut store = store::open_for_recording(&global.store)?;
+    // Sessions and sides of experiments are two families, and either is told what both support.
+    for family in [compare.family, ab.family] {
+        record(&mut store, family, CalibrationKind::Compare, &compare)?;
+        record(&mut store, family, CalibrationKind::Ab, &ab)?;
+    }
+    let calibrations = Calibrations { compare: Some(compare.clone()), ab: Some(ab.clone()) };
+    let support = calibrations.support(arguments.repeat as usize);
     match arguments.format {
         Format::Json => print(&calibration_json::to_text(&compare, &ab))?,
         Format::Table => {
-            print(&table::render(&page::calibrations(&compare, &ab), global.color.table_style()))?;
+            print(&table::render(
+                &page::calibrations(&compare, &ab, support.as_ref()),
+                global.color.table_style(),
+            ))?;
         }
     }
     Ok(Exit::Pass)
@@ -89,39 +106,51 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
 fn relative_tolerance(plan: &Plan, metric: &Metric) -> Result<f64> {
     match plan.tolerance(metric) {
         Some(Tolerance::Relative(share)) => Ok(share),
-        _ => Err(Failure::usage(anyhow!("the plan gives `{METRIC}` a tolerance that is no percentage"))
-            .hint("a calibration says what changes in percent can be seen")),
+        _ => {
+            Err(Failure::usage(anyhow!("the plan gives `{}` a tolerance that is no percentage", metric.name))
+                .hint("a calibration says what changes in percent can be seen"))
+        }
     }
 }
 
 /// The sessions of a calibration.
+#[derive(Default)]
 struct Measured {
     sessions: Vec<Session>,
     /// A and B of each experiment.
     experiments: Vec<[Session; 2]>,
+    /// Sessions of an engine that is slower by a known share.
+    slower_sessions: Vec<(f64, Session)>,
+    /// Experiments whose side B is slower by a known share.
+    slower_experiments: Vec<(f64, [Session; 2])>,
+    /// Wall time of all sessions, and of all experiments.
+    seconds: [f64; 2],
 }
 
-/// Measures a session and an experiment in turn, spread over the time that is given.
+/// Measures a session and an experiment in turn, spread over the time that is given; then, where a change is planted.
+///
+/// A session or an experiment that fails is told and left out: hours of others are not lost for it.
 fn measure(arguments: &Arguments, global: &Global) -> Result<Measured> {
-    let (repeat, pairs) = (arguments.repeat.to_string(), arguments.pairs.to_string());
-    let plan = arguments.plan.as_path();
+    let bench = Calibrating { arguments, global };
     let begun_ns = Monotonic.now_ns();
     let apart = arguments.over.unwrap_or_default() / arguments.sessions;
-    let mut measured = Measured { sessions: Vec::new(), experiments: Vec::new() };
+    let mut measured = Measured::default();
     for index in 0..arguments.sessions {
         Monotonic.wait_until_ns(begun_ns + nanos(apart * index));
         say(&format!("calibrating: {} of {}", index + 1, arguments.sessions));
-        lab("run", plan, &["--repeat", &repeat], global)?;
-        lab("ab", plan, &["--pairs", &pairs, "--fixed", "--closing", "0"], global)?;
-        let store = store::open(global)?;
-        // The experiment's two sessions are the newest, and the session is the one before them.
-        let [b, a, session] = ["@latest", "@latest~1", "@latest~2"].map(|own| store::load(&store, own));
-        let (one, other) = (a?, b?);
-        let is_a = |own: &Session| {
-            own.header.experiment.as_ref().is_some_and(|own| own.side == lab_core::experiment::Side::A)
-        };
-        measured.experiments.push(if is_a(&one) { [one, other] } else { [other, one] });
-        measured.sessions.push(session?);
+        let before_ns = Monotonic.now_ns();
+        measured.sessions.extend(bench.session(None)?);
+        let between_ns = Monotonic.now_ns();
+        measured.experiments.extend(bench.experiment(None)?);
+        let times = [between_ns - before_ns, Monotonic.now_ns() - between_ns];
+        for (sum, time) in measured.seconds.iter_mut().zip(times) {
+            *sum += Duration::from_nanos(time).as_secs_f64();
+        }
+    }
+    for share in PLANTED {
+        say(&format!("planting a loss of {:.0} %", share * 100.0));
+        measured.slower_sessions.extend(bench.session(Some(share))?.map(|own| (share, own)));
+        measured.slower_experiments.extend(bench.experiment(Some(share))?.map(|own| (share, own)));
     }
     Ok(measured)
 }
@@ -130,80 +159,149 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
-/// Runs a command of lab's own. A verdict is no failure here.
-fn lab(command: &str, plan: &Path, further: &[&str], global: &Global) -> Result<()> {
-    let own = std::env::current_exe().context("cannot find lab itself").map_err(Failure::run)?;
-    let mut lab = Command::new(own);
-    lab.arg(command).arg(plan).args(further).arg("--store").arg(&global.store).arg("--format").arg("json");
-    lab.args(global.cache.iter().flat_map(|cache| [Path::new("--cache"), cache]));
-    lab.arg("--sysfs-root").arg(&global.sysfs_root).arg("--procfs-root").arg(&global.procfs_root);
-    let output = lab.stdin(Stdio::null()).output().context("cannot run lab").map_err(Failure::run)?;
-    match output.status.code() {
-        Some(0 | 1 | 3) => Ok(()),
-        status => Err(Failure::run(anyhow!(
-            "`lab {command}` ended with {}: {}",
-            status.map_or_else(|| "a signal".to_owned(), |status| format!("status {status}")),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
+/// Measures by lab's own commands.
+struct Calibrating<'a> {
+    arguments: &'a Arguments,
+    global: &'a Global,
+}
+
+impl Calibrating<'_> {
+    /// Measures one session; nothing if it failed.
+    fn session(&self, slower: Option<f64>) -> Result<Option<Session>> {
+        let mut words = vec!["--repeat".to_owned(), self.arguments.repeat.to_string()];
+        words.extend(slower.into_iter().flat_map(|share| ["--delay".to_owned(), format!("uniform:{share}")]));
+        let Some(document) = self.lab("run", &words)? else { return Ok(None) };
+        self.load(&document["session"]["id"]).map(Some)
+    }
+
+    /// Measures one experiment, A first; nothing if it failed.
+    fn experiment(&self, slower: Option<f64>) -> Result<Option<[Session; 2]>> {
+        let pairs = self.arguments.pairs.to_string();
+        let mut words: Vec<String> =
+            ["--pairs", &pairs, "--fixed", "--closing", "0"].map(str::to_owned).to_vec();
+        words.extend(
+            slower.into_iter().flat_map(|share| ["--delay-b".to_owned(), format!("uniform:{share}")]),
+        );
+        let Some(document) = self.lab("ab", &words)? else { return Ok(None) };
+        let side = |name: &str| self.load(&document[name]["session"]);
+        Ok(Some([side("baseline")?, side("candidate")?]))
+    }
+
+    fn load(&self, id: &Value) -> Result<Session> {
+        let id = id.as_str().ok_or_else(|| Failure::run(anyhow!("lab printed no session's id")))?;
+        store::load(&store::open(self.global)?, id)
+    }
+
+    /// Runs a command of lab's own and returns what it printed; nothing if it failed. A verdict is no failure here.
+    fn lab(&self, command: &str, further: &[String]) -> Result<Option<Value>> {
+        let output = itself::command(command, self.global)?
+            .arg(&self.arguments.plan)
+            .args(further)
+            .args(["--format", "json"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()
+            .context("cannot run lab")
+            .map_err(Failure::run)?;
+        let talk = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        match output.status.code().and_then(|status| u8::try_from(status).ok()).and_then(Exit::of_status) {
+            Some(Exit::Pass | Exit::NotReproduced | Exit::Inconclusive) => {
+                Ok(Some(serde_json::from_slice(&output.stdout).map_err(Failure::run)?))
+            }
+            Some(Exit::RunFailed) => {
+                say(&format!("left out: `lab {command}` failed: {talk}"));
+                Ok(None)
+            }
+            Some(exit) => Err(Failure::with(exit, anyhow!("`lab {command}`: {talk}"))),
+            None => Err(Failure::run(anyhow!("`lab {command}` ended with {}: {talk}", output.status))),
+        }
     }
 }
 
-fn of_sessions(measured: &Measured, metric: &Metric, tolerance: f64) -> Result<Calibration> {
+fn of_sessions(measured: &Measured, tolerance: f64) -> Result<Calibration> {
     let logs = |session: &Session| {
-        let means = lab_compare::launches::launch_means(session, metric);
+        let means = lab_compare::launches::launch_means(session, speed());
         means.iter().map(|own| own.mean.ln()).collect::<Vec<f64>>()
     };
     let groups: Vec<Vec<f64>> = measured.sessions.iter().map(logs).collect();
-    calibration(&measured.sessions[0], metric, tolerance, groups, |source, _| {
+    let Some(last) = measured.sessions.last() else { return Err(too_few()) };
+    let calibration = calibration(last, tolerance, groups, measured.seconds[0], |source, _| {
         rates::of_sessions(source, tolerance)
+    })?;
+    let Grouped { between, n_groups, .. } = calibration.noise;
+    let drift = Drift::Known { standard_deviation: between, sessions: n_groups };
+    let policy =
+        Policy { vary: Some(PartKind::Engine), drifts: [(speed().id(), drift)].into(), ..Policy::default() };
+    let found =
+        measured.slower_sessions.iter().filter_map(|(share, own)| planted(*share, [last, own], &policy));
+    Ok(Calibration { planted: found.collect(), ..calibration })
+}
+
+fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Result<Calibration> {
+    let groups: Vec<Vec<f64>> =
+        measured.experiments.iter().map(|[a, b]| Pairs::of(a, b, &gate.admit).log_ratios()).collect();
+    let plan = stopping::plan(stopping::DEFAULT_PAIRS);
+    let Some([last, _]) = measured.experiments.last() else { return Err(too_few()) };
+    let calibration = calibration(last, tolerance, groups, measured.seconds[1], |source, noise| {
+        rates::of_experiments(source, &plan, noise, tolerance)
+    })?;
+    let policy = Policy { vary: Some(PartKind::Engine), admitted: gate.admit.clone(), ..Policy::default() };
+    let found =
+        measured.slower_experiments.iter().filter_map(|(share, [a, b])| planted(*share, [a, b], &policy));
+    Ok(Calibration { planted: found.collect(), ..calibration })
+}
+
+/// Compares as a user would, where a loss of known size was planted.
+fn planted(share: f64, [baseline, candidate]: [&Session; 2], policy: &Policy) -> Option<Planted> {
+    let report = lab_compare::compare(baseline, candidate, policy);
+    let row = report.metrics.iter().find(|own| own.metric == speed().id())?;
+    let ChangeInterval { estimate, low, high, n_candidate, .. } = row.interval.value()?;
+    Some(Planted {
+        change: -share,
+        estimate: *estimate,
+        low: *low,
+        high: *high,
+        n: *n_candidate,
+        conclusion: report.conclusion,
     })
 }
 
-fn of_experiments(
-    measured: &Measured,
-    metric: &Metric,
-    tolerance: f64,
-    admitted: &[String],
-) -> Result<Calibration> {
-    let groups: Vec<Vec<f64>> =
-        measured.experiments.iter().map(|[a, b]| Pairs::of(a, b, admitted).log_ratios()).collect();
-    let plan = stopping::plan(stopping::DEFAULT_PAIRS);
-    calibration(&measured.experiments[0][0], metric, tolerance, groups, |source, noise| {
-        rates::of_experiments(source, &plan, noise, tolerance)
-    })
+fn too_few() -> Failure {
+    Failure::run(anyhow!("too few launches completed to tell what they vary by"))
 }
 
 fn calibration(
     of: &Session,
-    metric: &Metric,
     tolerance: f64,
     groups: Vec<Vec<f64>>,
+    seconds: f64,
     rates: impl FnOnce(&Source, Noise) -> Vec<Rate>,
 ) -> Result<Calibration> {
-    let too_few = || Failure::run(anyhow!("too few launches completed to tell what they vary by"));
     let noise = noise::components(&groups).ok_or_else(too_few)?;
-    let known = Noise { serial_correlation: noise.serial_correlation.max(0.0), bias: noise.between };
-    let rates = rates(&Source::new(&groups, &noise), known);
+    let rates = rates(&Source::new(&groups, &noise), noise.noise());
+    let n_values: usize = groups.iter().map(Vec::len).sum();
     Ok(Calibration {
         schema: CALIBRATION_SCHEMA.to_owned(),
         lab_version: env!("CARGO_PKG_VERSION").to_owned(),
         plan: of.header.plan_name.clone(),
         family: of.header.fingerprint.family(),
         made_at: Timestamp::now().to_string(),
-        metric: metric.id(),
+        metric: speed().id(),
         tolerance,
+        seconds: Some(seconds / n_values as f64),
         groups,
         noise,
         rates,
+        planted: Vec::new(),
     })
 }
 
-fn record(store: &mut Store, kind: CalibrationKind, calibration: &Calibration) -> Result<()> {
+fn record(store: &mut Store, family: Digest, kind: CalibrationKind, calibration: &Calibration) -> Result<()> {
     let body = serde_json::to_value(calibration).map_err(Failure::run)?;
     let row = CalibrationRow {
         id: uuid::Uuid::now_v7(),
         made_at: Timestamp::now(),
-        fingerprint: calibration.family,
+        fingerprint: family,
         kind,
         body,
     };

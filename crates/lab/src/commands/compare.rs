@@ -2,16 +2,23 @@
 
 use clap::{Args, ValueEnum};
 use lab_compare::Policy;
+use lab_compare::pairs::are_sides;
+use lab_core::experiment::Side;
 use lab_core::fingerprint::PartKind;
+use lab_core::plan::GateSpec;
+use lab_core::record::Session;
 use lab_core::report::{Conclusion, Report, Rule};
 use lab_core::validity::{RULES, find};
 use lab_formats::{page, report_json, table};
+use lab_runner::Decision;
 
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::global::Global;
 use crate::store;
 use crate::terminal::{Format, print};
+
+use super::gate;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,20 +58,42 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let store = store::open(global)?;
     let baseline = store::load(&store, &arguments.baseline)?;
     let candidate = store::load(&store, &arguments.candidate)?;
+    let gate = gate_of(&baseline, &candidate);
     let policy = Policy {
         rule: arguments.rule.into(),
         vary: arguments.vary,
-        admitted: arguments.admit.clone(),
-        drifts: store::drifts(&store, &baseline)?,
-        ..Policy::default()
+        admitted: admitted(&gate, &arguments.admit),
+        gate,
+        ..store::policy(&store, &baseline.header, Some(&candidate.header))?
     };
     let report = lab_compare::compare(&baseline, &candidate, &policy);
     show(&report, arguments.format, global)?;
-    Ok(match report.conclusion {
+    Ok(exit_of_report(&report))
+}
+
+/// Joins the rules that a plan admits with those that the user does.
+pub(crate) fn admitted(plan: &GateSpec, further: &[String]) -> Vec<String> {
+    let further = further.iter().filter(|rule| !plan.admit.contains(rule));
+    plan.admit.iter().chain(further).cloned().collect()
+}
+
+/// Sides of one experiment were measured under the policy of A's plan, and are compared by it again; other sessions by none.
+fn gate_of(baseline: &Session, candidate: &Session) -> GateSpec {
+    let is_a = |own: &&Session| own.header.experiment.as_ref().is_some_and(|own| own.side == Side::A);
+    let a = [baseline, candidate].into_iter().find(is_a);
+    match a {
+        Some(a) if are_sides(baseline, candidate) => gate::policy_of(a),
+        _ => GateSpec::default(),
+    }
+}
+
+/// Returns the status that a comparison of two sessions ends with.
+pub(crate) fn exit_of_report(report: &Report) -> Exit {
+    match report.conclusion {
         // Where nothing was to differ, better is not the same either.
         Conclusion::Improved if report.vary.is_none() => Exit::NotReproduced,
         conclusion => exit_of(conclusion),
-    })
+    }
 }
 
 /// Prints a report.
@@ -82,6 +111,17 @@ pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
         Conclusion::Regressed | Conclusion::NotReproduced => Exit::NotReproduced,
         Conclusion::Inconclusive => Exit::Inconclusive,
         Conclusion::Refused => Exit::Refused,
+    }
+}
+
+/// Returns whether more launches could change nothing about what is concluded. What the contract's rule says is asked once,
+/// at the end: it has no interval that would hold over several looks.
+pub(crate) const fn decision(report: &Report) -> Decision {
+    match report.conclusion {
+        Conclusion::Equivalent | Conclusion::Improved | Conclusion::Regressed | Conclusion::Refused => {
+            Decision::Stop
+        }
+        Conclusion::Inconclusive | Conclusion::Reproduced | Conclusion::NotReproduced => Decision::Continue,
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod self_test;
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -13,7 +12,7 @@ use lab_core::fingerprint::PartKind;
 use lab_core::gate::Gate;
 use lab_core::plan::{GateSpec, Plan};
 use lab_core::record::Session;
-use lab_core::report::{Conclusion, Drift};
+use lab_core::report::Conclusion;
 use lab_formats::{gate_json, github, junit, markdown, page, table};
 
 use crate::exit::Exit;
@@ -79,34 +78,36 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let store = store::open(global)?;
     let baseline = store::load_baseline(&store, baseline)?;
     let candidate = store::load(&store, &arguments.candidate)?;
-    let drifts = store::drifts(&store, &baseline)?;
-    let gate = judge(&baseline, &candidate, arguments.rule, arguments.vary, drifts);
+    if baseline.header.id == candidate.header.id {
+        return Err(Failure::usage(anyhow!(
+            "the candidate is the baseline itself: session {}",
+            baseline.header.id
+        ))
+        .hint("`--candidate SESSION` names another; has the candidate's `lab run` failed?"));
+    }
+    let known = store::policy(&store, &baseline.header, Some(&candidate.header))?;
+    let gate = judge(&baseline, &candidate, arguments.rule, arguments.vary, known);
     show(&gate, arguments.format, global)?;
     Ok(exit_of(&gate))
 }
 
-/// Judges a candidate by the policy of its baseline's plan: no candidate can loosen the gate it stands before.
+/// Judges a candidate by the policy of its baseline's plan: no candidate can loosen the gate it stands before. `known` is
+/// what the store knows of noise.
 pub(crate) fn judge(
     baseline: &Session,
     candidate: &Session,
     rule: DecidingRule,
     vary: Option<PartKind>,
-    drifts: BTreeMap<String, Drift>,
+    known: Policy,
 ) -> Gate {
     let spec = policy_of(baseline);
-    let policy = Policy {
-        rule: rule.into(),
-        vary,
-        admitted: spec.admit.clone(),
-        gate: spec.clone(),
-        drifts,
-        ..Policy::default()
-    };
+    let policy =
+        Policy { rule: rule.into(), vary, admitted: spec.admit.clone(), gate: spec.clone(), ..known };
     gate::decide(lab_compare::compare(baseline, candidate, &policy), &spec)
 }
 
 /// A plan of another version of lab may not read today; the strict policy then stands in.
-fn policy_of(baseline: &Session) -> GateSpec {
+pub(crate) fn policy_of(baseline: &Session) -> GateSpec {
     Plan::parse(&baseline.header.plan_text).map(|plan| plan.gate).unwrap_or_else(|_| {
         say("note: the baseline's plan does not read in this version of lab; the strict policy holds");
         GateSpec::default()

@@ -1,5 +1,8 @@
 //! `lab run`: carry out a plan and store the session.
 
+mod until;
+
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,33 +10,43 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use jiff::Timestamp;
 use lab_core::clock::Clock as _;
 use lab_core::engine::EngineError;
-use lab_core::fingerprint::Mode;
+use lab_core::fingerprint::{Mode, PartKind};
+use lab_core::metric::speed;
 use lab_core::plan::Plan;
 use lab_core::record::{
-    LaunchStart, Outcome, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
+    LaunchStart, Outcome, Repetition, RepetitionKind, Session, SessionHeader, SessionStatus,
 };
+use lab_core::tolerance::Tolerance;
+use lab_engine::delayed::Delay;
 use lab_host::clock::Monotonic;
-use lab_runner::{Event, Order};
+use lab_runner::{Decision, Event, Order};
 use lab_store::{Store, StoreError};
 
 use crate::bench::{Bench, Host};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
+use crate::launch::Instead;
 use crate::progress::RunLine;
+use crate::recording::{self, Recording};
 use crate::terminal::{Format, print, say};
-use crate::{plan_file, recording, store};
+use crate::{plan_file, store};
+
+use super::compare;
+use until::Target;
 
 const EXAMPLES: &str = "\
 Examples:
   lab run plans/quickstart.toml --repeat 5
   lab run plans/smollm2.toml --format json > session.json
   lab run plans/smollm2.toml --profile --replace-invalid
+  lab run plans/smollm2.toml --until decided-against @main --vary engine
 
-Every repetition is stored as soon as it ends; Ctrl-C keeps what has finished.";
+Every repetition is stored as soon as it ends; Ctrl-C keeps what has finished. With `--until decided-against SESSION` launches
+are added until it is decided whether they change what that session measured, and the comparison is printed; it ends as
+`lab compare` does: 0, 1, 3 or 4.";
 
 /// What `lab run` takes.
 #[derive(Debug, Args)]
@@ -50,6 +63,15 @@ pub(crate) struct Arguments {
     /// Learn where the time goes, in one more launch that is never counted as measured.
     #[arg(long)]
     profile: bool,
+    /// Measure until it is decided against a session: launch by launch, at most as many as `--repeat` says (36).
+    #[arg(long, num_args = 2, value_names = ["CONDITION", "SESSION"], conflicts_with_all = ["profile", "replace_invalid"])]
+    until: Option<Vec<String>>,
+    /// With `--until`: the part of the fingerprint that is meant to differ from that session's.
+    #[arg(long, value_name = "PART", value_parser = compare::part, requires = "until")]
+    vary: Option<PartKind>,
+    /// Slow the engine down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
+    #[arg(long, value_name = "DELAY", hide = true)]
+    delay: Option<Delay>,
     /// What to print when the session has ended.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -57,29 +79,48 @@ pub(crate) struct Arguments {
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let plan = plan_file::load(&arguments.plan, global.color)?;
-    let host = Host::resolve(&plan, global)?;
+    let instead = Instead { program: None, delay: arguments.delay };
+    let host = Host::resolve(&plan, global)?.with(instead, &plan.engine.kind)?;
     let mut store = store::open_for_recording(&global.store)?;
+    let target = Target::of(arguments, &plan, &store)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let mut bench = Bench::ready(&plan, &arguments.plan, &host, &interrupted, global)?;
     bench.calibrate(&plan, global)?;
     // Only from here on is there something that Ctrl-C must end in order.
     recording::listen_for_interruption(&interrupted)?;
-    let header = recording::header(&plan, arguments.repeat.unwrap_or(plan.run.repeat), Mode::Alone, &bench)?;
+    let repeat = target.as_ref().map(Target::most).or(arguments.repeat).unwrap_or(plan.run.repeat);
+    let mut header = recording::header(&plan, repeat, Mode::Alone, &bench)?;
+    header.until = target.as_ref().map(Target::until);
+    if let Some(target) = &target {
+        target.check(&header)?;
+    }
     announce(&plan, &header);
-    store.begin_session(&header)?;
+    warn(&plan, &header, &store)?;
     let order = Order {
         workload: &bench.workload,
         load: &bench.load_request(),
-        repeat: header.repeat,
+        repeat,
+        stopping: target.as_ref().map(|target| &target.stopping),
         warmup: plan.run.warmup,
         isolation: plan.run.isolation,
         replace_invalid: arguments.replace_invalid,
         profile: arguments.profile,
     };
-    let status = record(&order, &bench, header.id, &mut store)?;
-    store.end_session(header.id, &SessionEnd { ended_at: Timestamp::now(), status })?;
-    show(header.id, arguments.format, &store, global)?;
-    Ok(conclude(status, header.id, &store)?)
+    let session = record(&order, &bench, header, target.as_ref(), &mut store)?;
+    match target {
+        None => {
+            show(&session, arguments.format, global)?;
+            Ok(conclude(&session, &store)?)
+        }
+        Some(target) => {
+            let report = target.compare(&session);
+            compare::show(&report, arguments.format, global)?;
+            Ok(match conclude(&session, &store)? {
+                Exit::Pass => compare::exit_of_report(&report),
+                other => other,
+            })
+        }
+    }
 }
 
 fn announce(plan: &Plan, header: &SessionHeader) {
@@ -98,49 +139,101 @@ fn announce(plan: &Plan, header: &SessionHeader) {
     }
 }
 
-/// Carries the order out; every event is in the store before the next begins.
-fn record(order: &Order<'_>, bench: &Bench<'_>, id: SessionId, store: &mut Store) -> Result<SessionStatus> {
-    let line = RunLine::new(order.repeat);
-    let begun_ns = Monotonic.now_ns();
-    let elapsed = || Duration::from_nanos(Monotonic.now_ns() - begun_ns);
-    let (mut n_done, mut n_replaced) = (0, 0);
-    line.show(n_done, "loading", elapsed());
-    let mut sink = |event: Event| -> std::result::Result<(), StoreError> {
+/// Says before anything runs that so few launches cannot tell, where that is known.
+fn warn(plan: &Plan, header: &SessionHeader, store: &Store) -> Result<()> {
+    let Some(Tolerance::Relative(tolerance)) = header.tolerance(speed()) else { return Ok(()) };
+    let calibrations = store::calibrations(store, &header.fingerprint.family())?;
+    if let Some(reach) = calibrations.too_few(header.repeat, tolerance) {
+        say(&format!(
+            "note: by calibration, sessions of {} launches with nothing changed differ by up to {:.1} % here; the tolerance \
+             of {:.1} % needs more launches, or `lab ab {}`",
+            header.repeat,
+            reach * 100.0,
+            tolerance * 100.0,
+            plan.name
+        ));
+    }
+    Ok(())
+}
+
+/// Carries the order out and returns the session; every event is in the store before the next begins.
+fn record(
+    order: &Order<'_>,
+    bench: &Bench<'_>,
+    header: SessionHeader,
+    target: Option<&Target>,
+    store: &mut Store,
+) -> Result<Session> {
+    let recording = Recording::begin(header, store)?;
+    let running = RefCell::new(Running::new(order, recording, store));
+    let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments, None);
+    let mut sink = |event: Event| running.borrow_mut().take(event);
+    let mut decide = |_| {
+        let running = running.borrow();
+        target.map_or(Decision::Continue, |own| own.decide(&running.recording.session))
+    };
+    let status = lab_runner::run(order, &mut start, &Monotonic, &mut sink, &mut decide)?;
+    let Running { mut recording, store, .. } = running.into_inner();
+    recording.end(status, store)?;
+    Ok(recording.session)
+}
+
+/// The session as it goes, and the line that says so.
+struct Running<'a> {
+    order: &'a Order<'a>,
+    recording: Recording,
+    store: &'a mut Store,
+    line: RunLine,
+    begun_ns: u64,
+    n_done: u32,
+    n_replaced: u32,
+}
+
+impl<'a> Running<'a> {
+    fn new(order: &'a Order<'a>, recording: Recording, store: &'a mut Store) -> Self {
+        let line = RunLine::new(order.repeat);
+        let running =
+            Self { order, recording, store, line, begun_ns: Monotonic.now_ns(), n_done: 0, n_replaced: 0 };
+        running.show("loading");
+        running
+    }
+
+    fn show(&self, doing: &str) {
+        let elapsed = Duration::from_nanos(Monotonic.now_ns() - self.begun_ns);
+        self.line.show(self.n_done, doing, elapsed);
+    }
+
+    fn take(&mut self, event: Event) -> std::result::Result<(), StoreError> {
         match event {
             Event::Begins(_) => Ok(()),
             Event::Launch(launch) => {
                 if let LaunchStart::Failed(error) = &launch.start {
-                    line.say(&format!("launch {} failed: {error}", launch.index));
+                    self.line.say(&format!("launch {} failed: {error}", launch.index));
                 }
-                store.append_launch(id, &launch)
+                self.recording.launch(launch, self.store)
             }
-            Event::Repetition(repetition) => {
-                let measurements = recording::measurements(&repetition, order.workload.prompt.len());
-                store.append_repetition(id, &repetition, &measurements)?;
-                match repetition.kind {
-                    RepetitionKind::Measured
-                        if is_invalid(&repetition) && n_replaced < most_replaced(order) =>
-                    {
-                        n_replaced += 1;
-                    }
-                    RepetitionKind::Measured => n_done += 1,
-                    RepetitionKind::Warmup => {}
-                }
-                if let Some(trouble) = recording::trouble(&repetition) {
-                    line.say(&trouble);
-                }
-                let next = match (n_done < order.repeat, order.profile) {
-                    (true, _) => "measuring",
-                    (false, true) => "profiling",
-                    (false, false) => "done",
-                };
-                line.show(n_done, next, elapsed());
-                Ok(())
+            Event::Repetition(repetition) => self.repetition(repetition),
+        }
+    }
+
+    fn repetition(&mut self, repetition: Repetition) -> std::result::Result<(), StoreError> {
+        if repetition.kind == RepetitionKind::Measured {
+            match is_invalid(&repetition) && self.n_replaced < most_replaced(self.order) {
+                true => self.n_replaced += 1,
+                false => self.n_done += 1,
             }
         }
-    };
-    let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments, None);
-    Ok(lab_runner::run(order, &mut start, &Monotonic, &mut sink)?)
+        if let Some(trouble) = recording::trouble(&repetition) {
+            self.line.say(&trouble);
+        }
+        self.recording.repetition(repetition, self.store)?;
+        self.show(match (self.n_done < self.order.repeat, self.order.profile) {
+            (true, _) => "measuring",
+            (false, true) => "profiling",
+            (false, false) => "done",
+        });
+        Ok(())
+    }
 }
 
 fn is_invalid(repetition: &Repetition) -> bool {
@@ -152,10 +245,9 @@ fn most_replaced(order: &Order<'_>) -> u32 {
     if order.replace_invalid { order.repeat } else { 0 }
 }
 
-fn show(id: SessionId, format: Format, store: &Store, global: &Global) -> Result<()> {
-    let session = store.load(&id)?;
-    let figures = lab_compare::summarize_session(&session);
-    let recording = lab_formats::Recording { session: &session, figures: &figures };
+fn show(session: &Session, format: Format, global: &Global) -> Result<()> {
+    let figures = lab_compare::summarize_session(session);
+    let recording = lab_formats::Recording { session, figures: &figures };
     match format {
         Format::Json => print(&lab_formats::session_json::to_text(recording)),
         Format::Table => {
@@ -165,11 +257,11 @@ fn show(id: SessionId, format: Format, store: &Store, global: &Global) -> Result
     }
 }
 
-fn conclude(status: SessionStatus, id: SessionId, store: &Store) -> std::result::Result<Exit, StoreError> {
-    let short = store.short_id(&id)?;
+fn conclude(session: &Session, store: &Store) -> std::result::Result<Exit, StoreError> {
+    let short = store.short_id(&session.header.id)?;
     let stored = format!("stored as {short} in {}", store.path().display());
-    Ok(match status {
-        SessionStatus::Completed if store.load(&id)?.usable().next().is_none() => {
+    Ok(match session.status() {
+        SessionStatus::Completed if session.usable().next().is_none() => {
             say(&format!("error: every repetition is invalid (`lab rules` explains the rules); {stored}"));
             Exit::RunFailed
         }
@@ -182,7 +274,7 @@ fn conclude(status: SessionStatus, id: SessionId, store: &Store) -> std::result:
             Exit::Interrupted
         }
         SessionStatus::Incomplete | SessionStatus::Failed | SessionStatus::Unfinished => {
-            say(&format!("error: the session is {status}; {stored}"));
+            say(&format!("error: the session is {}; {stored}", session.status()));
             Exit::RunFailed
         }
     })

@@ -20,14 +20,27 @@ fn a_calibration_measures_stores_and_tells_what_can_be_seen() {
     assert_eq!(compare["rates"].as_array().unwrap().len(), 40);
     lab.run(&["verify"]).exits(0);
     // Three sessions of one fingerprint tell what sessions differ by.
-    let ids: Vec<String> = lab.run(&["list", "--format", "json"]).json()["sessions"]
+    let ids: Vec<String> = lab.run(&["list", "--limit", "99", "--format", "json"]).json()["sessions"]
         .as_array()
         .unwrap()
         .iter()
         .map(|own| own["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids.len(), 9, "a session and two sides, three times");
-    let report = lab.compare(&ids[2], &ids[5], &["--rule", "interval", "--format", "json"]).json();
+    assert_eq!(ids.len(), 9 + 12, "a session and two sides, three times; and four planted losses");
+    for kind in [compare, ab] {
+        let planted: Vec<f64> =
+            kind["planted"].as_array().unwrap().iter().map(|own| own["change"].as_f64().unwrap()).collect();
+        assert_eq!(planted, [-0.01, -0.03, -0.06, -0.1]);
+        let last = &kind["planted"][3];
+        let bound = |name: &str| last[name].as_f64().unwrap();
+        assert!(bound("low") < bound("estimate") && bound("estimate") < -0.05, "{last}");
+    }
+    // Newest first: the last of the three times began behind the planted ones.
+    lab.run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
+    let report = lab.compare(&ids[14], "@latest", &["--rule", "interval", "--format", "json"]).json();
+    let support = &report["support"];
+    assert!(support["detects"].as_f64().unwrap() > 0.03, "{support}");
+    assert!(support["paired"]["seconds"].as_f64().unwrap() > 0.0, "{support}");
     let speed = report["metrics"]
         .as_array()
         .unwrap()

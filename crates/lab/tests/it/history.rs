@@ -36,6 +36,8 @@ fn side(minute: u32) -> Session {
         layouts: lab_core::experiment::Layouts::Shared,
         seed: 1,
         stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },
+        noise: Default::default(),
+        closing: Some(0),
     });
     session
 }

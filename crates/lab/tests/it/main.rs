@@ -30,5 +30,6 @@ mod reading;
 mod running;
 mod schema;
 mod talking;
+mod until;
 mod watching;
 mod world;

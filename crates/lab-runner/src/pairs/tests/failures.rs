@@ -29,7 +29,7 @@ fn two() -> Setup {
 
 #[test]
 fn an_engine_that_fails_in_a_turn_costs_its_pair_and_another_follows() {
-    let expected = "AL BL Aw Bw BX BL AL Bw Aw Bm Am AL BL Aw Bw Am Bm";
+    let expected = "AL BL Aw Bw BX AL BL Aw Bw Am Bm BL AL Bw Aw Bm Am";
     let faults: [Fault; 4] = [
         |side, pair, moment| (side == Side::B && pair == 0 && moment == Moment::Begin(1)).then(dead),
         |side, pair, moment| (side == Side::B && pair == 0 && moment == Moment::Step(1)).then(dead),
@@ -43,7 +43,7 @@ fn an_engine_that_fails_in_a_turn_costs_its_pair_and_another_follows() {
 
 #[test]
 fn a_failed_warm_up_costs_the_pair() {
-    let expected = "AL BL Aw Bw Am Bm BL AL Bw Ax AX AL BL Aw Bw Am Bm";
+    let expected = "AL BL Aw Bw Am Bm BL AL Bw Ax AX BL AL Bw Aw Bm Am";
     let fault: Fault =
         |side, pair, moment| (side == Side::A && pair == 1 && moment == Moment::Step(0)).then(sick);
     check(&two(), fault, expected, SessionStatus::Incomplete);
@@ -53,11 +53,11 @@ fn a_failed_warm_up_costs_the_pair() {
 fn a_launch_that_fails_later_costs_the_pair_and_the_other_side_is_launched_all_the_same() {
     let fault: Fault =
         |side, pair, moment| (side == Side::A && pair == 1 && moment == Moment::Load).then(dead);
-    let expected = "AL BL Aw Bw Am Bm BL Al AX AL BL Aw Bw Am Bm";
+    let expected = "AL BL Aw Bw Am Bm BL Al AX BL AL Bw Aw Bm Am";
     check(&two(), fault, expected, SessionStatus::Incomplete);
     let fault: Fault =
         |side, pair, moment| (side == Side::B && pair == 1 && moment == Moment::Start).then(dead);
-    let expected = "AL BL Aw Bw Am Bm Bl BX AL AL BL Aw Bw Am Bm";
+    let expected = "AL BL Aw Bw Am Bm Bl BX AL BL AL Bw Aw Bm Am";
     check(&two(), fault, expected, SessionStatus::Incomplete);
 }
 
@@ -76,10 +76,10 @@ fn three_lost_pairs_in_a_row_end_the_experiment() {
     let nine = || Setup { looks: vec![9], ..Setup::default() };
     let from_pair_1: Fault =
         |side, pair, at| (side == Side::B && pair > 0 && at == Moment::Step(1)).then(dead);
-    let expected = "AL BL Aw Bw Am Bm BL AL Bw Aw BX AL BL Aw Bw BX BL AL Bw Aw BX";
+    let expected = "AL BL Aw Bw Am Bm BL AL Bw Aw BX BL AL Bw Aw BX BL AL Bw Aw BX";
     check(&nine(), from_pair_1, expected, SessionStatus::Incomplete);
     let always: Fault = |side, _, at| (side == Side::B && at == Moment::Step(1)).then(dead);
-    check(&nine(), always, "AL BL Aw Bw BX BL AL Bw Aw BX AL BL Aw Bw BX", SessionStatus::Failed);
+    check(&nine(), always, "AL BL Aw Bw BX AL BL Aw Bw BX AL BL Aw Bw BX", SessionStatus::Failed);
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn nothing_is_started_after_an_interruption() {
 fn an_alternating_pair_is_recorded_whole_or_not_at_all() {
     let alone = Setup { mode: Mode::Alone, ..Setup::default() };
     let second: Fault = |side, pair, at| (side == Side::B && pair == 0 && at == Moment::Step(1)).then(dead);
-    check(&alone, second, "AL Aw BL Bw BX BL Bw AL Aw Bc Ac", SessionStatus::Incomplete);
+    check(&alone, second, "AL Aw BL Bw BX AL Aw BL Bw Ac Bc", SessionStatus::Incomplete);
     let first: Fault = |side, pair, at| (side == Side::A && pair == 0 && at == Moment::Step(1)).then(dead);
-    check(&alone, first, "AL Aw AX BL BL Bw AL Aw Bc Ac", SessionStatus::Incomplete);
+    check(&alone, first, "AL Aw AX BL AL Aw BL Bw Ac Bc", SessionStatus::Incomplete);
     let cold: Fault = |side, pair, at| (side == Side::A && pair == 0 && at == Moment::Begin(0)).then(dead);
-    check(&alone, cold, "AL Ax AX BL BL Bw AL Aw Bc Ac", SessionStatus::Incomplete);
+    check(&alone, cold, "AL Ax AX BL AL Aw BL Bw Ac Bc", SessionStatus::Incomplete);
 }
 
 #[test]
@@ -169,4 +169,11 @@ fn an_engine_that_dies_in_a_closing_repetition_ends_the_closing_and_a_sick_one_d
     check(&closing, dies, "AL BL Aw Bw Am Bm Ac BX", SessionStatus::Incomplete);
     let fails: Fault = |side, _, at| (side == Side::B && at == Moment::Step(2)).then(sick);
     check(&closing, fails, "AL BL Aw Bw Am Bm Ac BX Bc Ac", SessionStatus::Incomplete);
+}
+
+#[test]
+fn an_engine_that_dies_in_an_undisturbed_repetition_behind_a_pair_costs_no_pair() {
+    let setup = Setup { looks: vec![2], each_pair: 1, closing: 1, ..Setup::default() };
+    let dies: Fault = |side, pair, at| (side == Side::B && pair == 0 && at == Moment::Step(2)).then(dead);
+    check(&setup, dies, "AL BL Aw Bw Am Bm Ac BX BL AL Bw Aw Bm Am Bc Ac", SessionStatus::Incomplete);
 }

@@ -126,7 +126,7 @@ fn a_side_that_ends_early_waits_until_the_other_has_ended() {
 fn a_generation_that_ends_where_it_may_not_is_refused() {
     let world = World { ends_after: [Some(3), None], ..World::default() };
     let (events, _) = carry_out(&world, &Setup::default());
-    let expected = "AL BL Aw Bw AX BL AL Bw Aw AX AL BL Aw Bw AX";
+    let expected = "AL BL Aw Bw AX AL BL Aw Bw AX AL BL Aw Bw AX";
     assert_eq!(story(&events), expected);
 }
 

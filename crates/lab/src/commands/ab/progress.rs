@@ -22,7 +22,7 @@ impl PairLine {
     pub(super) fn new(plan: &StoppingPlan) -> Self {
         let style = ProgressStyle::with_template("{prefix} {wide_bar:.dim} {msg}")
             .expect("the template is well-formed");
-        let most = plan.most_pairs();
+        let most = plan.most();
         let bar = ProgressBar::with_draw_target(Some(u64::from(most)), ProgressDrawTarget::stderr());
         let line = Self { bar: bar.with_style(style), most, begun_ns: Monotonic.now_ns() };
         line.bar.set_prefix(format!("0 of at most {most} pairs"));

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, anyhow};
 use lab_core::fingerprint::Mode;
+use lab_core::metric::{METRICS, Metric};
 use lab_core::plan::{EngineKind, Plan};
 use tempfile::TempDir;
 
@@ -48,7 +49,8 @@ impl Sides {
             let link = programs.path().join(["a", "b"][side]);
             symlink(&program, &link).context("cannot link to the engine").map_err(Failure::run)?;
             let host = Host::resolve(&plans[side], global)?;
-            Ok(host.for_pairs(arguments.layouts.into(), Instead { program: Some(link), delay: *delay }))
+            let instead = Instead { program: Some(link), delay: *delay };
+            Ok(host.with(instead, &plans[side].engine.kind)?.for_pairs(arguments.layouts.into()))
         };
         let hosts = [host(0)?, host(1)?];
         Ok(Self { plans, paths, hosts, _programs: programs })
@@ -81,6 +83,20 @@ impl Sides {
             }
             _ => Mode::LockStep { tokens: arguments.tokens },
         }
+    }
+}
+
+impl Sides {
+    /// Returns whether energy is measured and judged.
+    pub(super) fn judge_energy(&self, benches: &[Bench<'_>; 2]) -> bool {
+        let [plan, _] = &self.plans;
+        let gated = plan.gate.metrics.as_ref();
+        let is_judged = |metric: &&Metric| {
+            let is_gated = gated.is_none_or(|gated| gated.contains(&metric.id()));
+            metric.meter.is_some() && plan.tolerance(metric).is_some() && is_gated
+        };
+        let is_measured = benches.iter().all(|bench| bench.instruments.set.meters.value().is_some());
+        is_measured && METRICS.iter().any(|metric| is_judged(&metric))
     }
 }
 

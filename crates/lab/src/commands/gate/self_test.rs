@@ -1,11 +1,10 @@
 //! `lab gate --self-test`: a regression is planted and must fail, equals must pass, all through the path that real
 //! candidates take: engine processes, a store, the comparison, the gate.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, anyhow};
+use lab_compare::Policy;
 use lab_core::fingerprint::PartKind;
 use lab_core::gate::Gate;
 use lab_store::Store;
@@ -13,8 +12,8 @@ use lab_store::Store;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::store;
 use crate::terminal::say;
+use crate::{itself, store};
 
 use super::{DecidingRule, cannot_fire, exit_of, judge};
 
@@ -55,7 +54,7 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
 
 fn gate(store: &Store, candidate: &str) -> Result<Gate> {
     let (baseline, candidate) = (store::load(store, "@latest~2")?, store::load(store, candidate)?);
-    Ok(judge(&baseline, &candidate, DecidingRule::Interval, Some(PartKind::Engine), BTreeMap::new()))
+    Ok(judge(&baseline, &candidate, DecidingRule::Interval, Some(PartKind::Engine), Policy::default()))
 }
 
 struct SelfTest<'a> {
@@ -72,10 +71,9 @@ impl SelfTest<'_> {
     fn run(&self, name: &str, plan: &str) -> Result<()> {
         let path = self.folder.join(format!("{name}.toml"));
         std::fs::write(&path, plan).context("cannot write the self-test's plan").map_err(Failure::run)?;
-        let own = std::env::current_exe().context("cannot find lab itself").map_err(Failure::run)?;
-        let mut command = Command::new(own);
-        command.arg("run").arg(&path).arg("--store").arg(self.store());
-        command.args(self.global.cache.iter().flat_map(|cache| [Path::new("--cache"), cache]));
+        let own_store = Global { store: self.store(), ..self.global.clone() };
+        let mut command = itself::command("run", &own_store)?;
+        command.arg(&path);
         let output = command.output().context("cannot run lab").map_err(Failure::run)?;
         match output.status.success() {
             true => Ok(()),

@@ -1,0 +1,166 @@
+//! What a comparison can come to, said before the candidate is measured.
+
+use std::fmt;
+
+use lab_core::calibration::{Calibration, Grouped};
+use lab_core::experiment::StoppingPlan;
+use lab_core::metric::{METRICS, Metric, short_name};
+use lab_core::record::Session;
+use lab_core::report::{PairedSupport, Scale, Support};
+use lab_core::tolerance::{Tolerance, change_in_words};
+use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal};
+
+use crate::Policy;
+use crate::change::{drift_between, located, scale_of, scaled, spread, to_change};
+use crate::launches::launch_means;
+use crate::location::n_trimmed;
+use crate::need::Prospect;
+use crate::number_line::{Verdict, place};
+use crate::row;
+use crate::stopping::{self, CONFIDENCE, freedom, widening};
+
+/// Why no number of launches within a budget could call a candidate equivalent to a baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undecidable {
+    /// Full id of the metric.
+    pub metric: String,
+    /// In words.
+    pub reason: String,
+}
+
+impl fmt::Display for Undecidable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", short_name(&self.metric), self.reason)
+    }
+}
+
+/// Returns why a candidate could not be called equivalent to a baseline even if it were the same, with as many launches as
+/// the stopping plan allows; nothing where it could. The candidate is taken to vary as the baseline does.
+pub fn undecidable(baseline: &Session, policy: &Policy, stopping: &StoppingPlan) -> Option<Undecidable> {
+    let gated = policy.gate.metrics.as_deref();
+    let judged: Vec<&Metric> =
+        METRICS.iter().filter(|metric| row::is_judged(metric, baseline, baseline, gated)).collect();
+    let own = baseline.header.stopping().map_or(CONFIDENCE, |own| own.look_confidence);
+    let together = own.max(stopping.look_confidence);
+    let each = 1.0 - (1.0 - together) / judged.len().max(1) as f64;
+    let why = |metric: &&Metric| why_undecidable(metric, baseline, policy, stopping.most(), each);
+    judged.iter().find_map(|metric| why(metric).map(|reason| Undecidable { metric: metric.id(), reason }))
+}
+
+fn why_undecidable(
+    metric: &Metric,
+    baseline: &Session,
+    policy: &Policy,
+    most: u32,
+    confidence: f64,
+) -> Option<String> {
+    let tolerance = baseline.header.tolerance(metric)?;
+    let scale = scale_of(Some(tolerance));
+    let means = launch_means(baseline, metric);
+    let values = match scaled(&[means, Vec::new()], scale) {
+        Ok([ours, _]) => ours,
+        Err(reason) => return Some(reason),
+    };
+    let ours = match located(&values, "baseline") {
+        Ok(location) => location,
+        Err(reason) => return Some(reason),
+    };
+    let drift = policy.drifts.get(&metric.id()).copied().unwrap_or_default();
+    let (drift, drift_freedom) = drift_between(drift, scale, ours.centre);
+    let spread = [spread(ours, values.len()); 2];
+    let prospect = Prospect { centre: 0.0, spread, drift, drift_freedom };
+    let n = u32::try_from(values.len()).unwrap_or(u32::MAX);
+    let (low, high) = prospect.with([n, most]).interval(confidence);
+    let (low, high) = (to_change(scale, low), to_change(scale, high));
+    let (Tolerance::Relative(width) | Tolerance::Absolute(width)) = tolerance;
+    if place(low, high, width, metric.direction) == Verdict::Equivalent {
+        return None;
+    }
+    let words = |own: f64| match scale {
+        Scale::Relative => change_in_words(own, Some(tolerance)),
+        Scale::Absolute => format!("{own:+.3} {}", metric.unit),
+    };
+    let because = if drift > 0.0 { ", and sessions drift" } else { "" };
+    Some(format!(
+        "the baseline has {n} launches{because}: the interval of an unchanged candidate would reach from {} to {} after \
+         {most} launches (tolerance {})",
+        words(low),
+        words(high),
+        tolerance.in_unit(metric.unit)
+    ))
+}
+
+/// What calibration knows of a host and an engine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Calibrations {
+    /// Of separate sessions.
+    pub compare: Option<Calibration>,
+    /// Of paired experiments.
+    pub ab: Option<Calibration>,
+}
+
+impl Calibrations {
+    /// Returns what the host supports at so many launches a side; nothing where it is not calibrated, and for a single
+    /// launch.
+    pub fn support(&self, launches: usize) -> Option<Support> {
+        let compare = self.compare.as_ref()?;
+        let launches = u32::try_from(launches).ok().filter(|launches| *launches > 1)?;
+        let detects = of_sessions(&compare.noise, launches).detects(launches, CONFIDENCE, compare.tolerance);
+        Some(Support { launches, detects, paired: self.ab.as_ref().and_then(paired) })
+    }
+
+    /// Returns how far the interval of an unchanged candidate reaches at so many launches a side, if that is beyond the
+    /// tolerance: then nothing can be called equivalent with so few. As shares of the baseline.
+    pub fn too_few(&self, launches: u32, tolerance: f64) -> Option<f64> {
+        let compare = self.compare.as_ref().filter(|_| launches > 1)?;
+        let (_, high) = of_sessions(&compare.noise, launches).with([launches; 2]).interval(CONFIDENCE);
+        Some(high.exp_m1()).filter(|high| *high > tolerance)
+    }
+}
+
+/// Two sessions of their own: each has launches and a drift.
+fn of_sessions(noise: &Grouped, launches: u32) -> Prospect {
+    Prospect {
+        centre: 0.0,
+        spread: [spread_at(launches, noise.within); 2],
+        drift: noise.between * std::f64::consts::SQRT_2,
+        drift_freedom: noise.n_groups.saturating_sub(1).max(1) as f64,
+    }
+}
+
+/// Returns the standard deviation that so many values seem to have when their trimmed mean is taken, if they are normal.
+///
+/// With a share α set aside on either side, and z the normal quantile of 1 − α, the variance of the mean is greater by
+/// ((1 − 2α) − 2zφ(z) + 2αz²) / (1 − 2α)² (Huber 1981, "Robust Statistics", section 3.3).
+fn spread_at(n: u32, standard_deviation: f64) -> f64 {
+    let aside = n_trimmed(n as usize) as f64 / f64::from(n);
+    if aside == 0.0 {
+        return standard_deviation;
+    }
+    let normal = Normal::standard();
+    let (left, z) = (1.0 - 2.0 * aside, normal.inverse_cdf(1.0 - aside));
+    let winsorised = left - 2.0 * z * normal.pdf(z) + 2.0 * aside * z * z;
+    standard_deviation * winsorised.sqrt() / left
+}
+
+/// What experiments see in as many pairs as identical engines usually take to be called so.
+fn paired(ab: &Calibration) -> Option<PairedSupport> {
+    let unchanged = ab.rates.iter().find(|rate| rate.change == 0.0)?;
+    let pairs = unchanged.median_pairs?;
+    let known = ab.noise.noise();
+    let prospect = Prospect {
+        centre: 0.0,
+        spread: [spread_at(pairs, ab.noise.within) * widening(known), 0.0],
+        drift: known.bias,
+        drift_freedom: freedom(known),
+    };
+    let confidence = stopping::plan(unchanged.n).look_confidence;
+    Some(PairedSupport {
+        pairs,
+        detects: prospect.detects(pairs, confidence, ab.tolerance),
+        seconds: ab.seconds.map(|seconds| seconds * f64::from(pairs)),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! What keeps two sessions as a whole from a verdict, beyond what disturbed their repetitions.
+
+use lab_core::metric::speed;
+use lab_core::record::{Session, SessionStatus};
+use lab_core::report::{Conclusion, Reservation};
+use lab_core::tolerance::Tolerance;
+
+use crate::pairs::Pairs;
+use crate::row::tolerance_of;
+
+/// Returns every reservation about two sessions that have ended. A loss that is shown stands although launches are missing:
+/// nobody stops early to look worse.
+pub(crate) fn of_sessions(
+    pairs: Option<&Pairs>,
+    baseline: &Session,
+    candidate: &Session,
+    conclusion: Conclusion,
+) -> Vec<Reservation> {
+    let is_loss = matches!(conclusion, Conclusion::Regressed | Conclusion::NotReproduced);
+    let sides = [baseline, candidate].into_iter().filter(|_| !is_loss);
+    let ended = sides.filter_map(ended_otherwise);
+    ended.chain(pairs.and_then(|pairs| unconfirmed(pairs, baseline, candidate))).collect()
+}
+
+fn ended_otherwise(session: &Session) -> Option<Reservation> {
+    (session.status() != SessionStatus::Completed).then(|| Reservation::EndedOtherwise {
+        session: session.header.id.to_string(),
+        status: session.status().to_string(),
+        completed: session.completed().count(),
+        asked: session.header.repeat,
+    })
+}
+
+/// Asks the uninterrupted repetitions at the end of an experiment in lock-step, unless none were planned.
+fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option<Reservation> {
+    let experiment = baseline.header.experiment.as_ref()?;
+    let is_checked = baseline.is_lock_step() && experiment.closing != Some(0);
+    match pairs.uninterrupted() {
+        Some(change) if pairs.is_contradicted(speed_tolerance(baseline, candidate)) => {
+            Some(Reservation::Contradicted { uninterrupted: change.exp_m1() })
+        }
+        None if is_checked => Some(Reservation::Unchecked),
+        _ => None,
+    }
+}
+
+/// Returns the relative change of speed that matters to two sessions; 0 where they name none in percent.
+pub(crate) fn speed_tolerance(baseline: &Session, candidate: &Session) -> f64 {
+    match tolerance_of(speed(), baseline, candidate, None) {
+        Some(Tolerance::Relative(share)) => share,
+        Some(Tolerance::Absolute(_)) | None => 0.0,
+    }
+}

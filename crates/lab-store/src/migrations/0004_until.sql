@@ -1,0 +1,3 @@
+-- Schema 4. All tables stay as they are. What changed is the body of a session: one may have been measured until it was
+-- decided against another (`until`), and a workload may force what an engine is fed (`forced`). A version that does not know
+-- them would take an interval of the one for a narrower one than it is, and the other for free decoding.
