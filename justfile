@@ -49,10 +49,10 @@ bench:
     cargo bench -p lab-candle --bench recording
     cargo build --release --examples -p lab-candle
     python3 ci/bench/overhead.py --pairs 10
-    python3 ci/bench/list.py
+    python3 ci/bench/store.py
 
 # Proves that all instruments together cost less than half a percent of decode speed. Needs a quiet machine and minutes.
-bench-overhead PLAN="plans/smollm2.toml" *ARGUMENTS="":
+bench-overhead PLAN="plans/smollm2-q8.toml" *ARGUMENTS="--blocks 2401 --tokens 8":
     cargo run --release -- overhead {{ PLAN }} {{ ARGUMENTS }}
 
 # Shows which repetitions a CPU hog in mid-session marks, and that no verdict is given on them. Needs a quiet machine.
@@ -73,6 +73,16 @@ simulate:
 trials FILE="results/trials.jsonl" *ARGUMENTS="":
     cargo build --release
     python3 ci/bench/trials.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
+
+# Measures what other ways of comparing come to: hyperfine with Welch, means of 5, Mann-Whitney. Resumable, half an hour.
+peers FILE="results/peers.jsonl" *ARGUMENTS="--trials results/trials.jsonl":
+    cargo build --release
+    python3 ci/bench/peers.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
+
+# Holds what turns find against uninterrupted runs, on two builds of lab. Needs a quiet machine and ten minutes.
+lockstep OTHER:
+    cargo build --release
+    python3 ci/bench/lockstep.py target/release/lab {{ OTHER }}
 
 # Builds a commit and its parent, and asks whether it is faster or slower.
 gate BASE="HEAD^" *ARGUMENTS="":

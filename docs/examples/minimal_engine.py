@@ -15,6 +15,9 @@ generation = None  # what `begin` starts and `step` continues
 
 def tokens(request_ns, n):
     """Generates n tokens; each is stamped when it is ready to be shown."""
+    forced = generation["forced"]  # an engine with a model feeds forced[k] in place of the k-th token it chose
+    if forced is not None and generation["n"] + n > len(forced) + 1:
+        return {"answer": "error", "message": f"asked for {n} tokens, more than it is to be fed"}
     ids, stamps = [], []
     for _ in range(n):
         time.sleep(0.001)  # the work of a forward pass
@@ -29,11 +32,12 @@ def answer(request, request_ns):
     kind = request["request"]
     if kind == "hello" and request["protocol"] == 1:
         return {"answer": "hello", "protocol": 1, "name": "minimal", "version": "1", "build": build, "device": "cpu",
-                "settings": {"threads": os.environ["OMP_NUM_THREADS"]}, "clock_resolution_ns": 1}
+                "settings": {"threads": os.environ["OMP_NUM_THREADS"]}, "clock_resolution_ns": 1,
+                "features": ["forced"]}
     if kind == "load":
         return {"answer": "loaded", "request_ns": request_ns, "ready_ns": time.monotonic_ns(), "vocabulary": VOCABULARY}
     if kind in ("begin", "generate"):
-        generation = {"sum": sum(request["prompt"]), "n": 0}
+        generation = {"sum": sum(request["prompt"]), "n": 0, "forced": request.get("forced")}
         return tokens(request_ns, request.get("generate", 1))
     if kind == "step" and generation:
         return tokens(request_ns, request["n"])

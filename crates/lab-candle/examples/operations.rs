@@ -36,8 +36,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut engine = Candle::new(&clock, 1);
     let request = LoadRequest { model: model.clone(), positions: 4096, profile: true };
     let loaded = engine.load(&request)?;
-    let workload =
-        Workload { prompt, generate: generate.parse()?, sampling: Sampling::Greedy, stop: Stop::Length };
+    let workload = Workload {
+        prompt,
+        generate: generate.parse()?,
+        sampling: Sampling::Greedy,
+        stop: Stop::Length,
+        forced: None,
+    };
     engine.generate(&workload, 0)?;
     let begun_ns = clock.now_ns();
     engine.generate(&workload, begun_ns)?;

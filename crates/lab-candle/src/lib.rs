@@ -19,7 +19,8 @@ use candle_transformers::models::quantized_llama::ModelWeights;
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
 use lab_core::engine::{
-    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile, Tokens,
+    BeginRequest, Engine, EngineError, FORCED, Feed, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile,
+    Tokens,
 };
 use lab_core::workload::Stop;
 
@@ -51,9 +52,11 @@ struct Model {
 /// A generation begun: where it stands and how it goes on.
 struct Generation {
     chooser: Chooser,
+    /// The token chosen last.
     last: u32,
     position: usize,
     stop: Stop,
+    feed: Feed,
 }
 
 impl<'a> Candle<'a> {
@@ -75,7 +78,7 @@ impl<'a> Candle<'a> {
         tokens.record(chosen.id, self.clock.now_ns(), chosen.margin);
         generation.last = chosen.id;
         generation.position = position + input.len();
-        let ends = generation.stop == Stop::Eos;
+        let ends = generation.stop == Stop::Eos && !generation.feed.is_forced();
         tokens.ended = ends && model.eos == Some(chosen.id);
         Ok(chosen.id)
     }
@@ -91,6 +94,7 @@ impl Engine for Candle<'_> {
             device: "cpu".to_owned(),
             settings: settings(),
             clock_resolution_ns: self.clock_resolution_ns,
+            features: vec![FORCED.to_owned()],
         })
     }
 
@@ -115,19 +119,20 @@ impl Engine for Candle<'_> {
         if let Some(profiler) = &self.profiler {
             profiler.restart();
         }
-        let chooser = Chooser::new(request.sampling);
-        self.generation = Some(Generation { chooser, last: 0, position: 0, stop: request.stop });
+        let (chooser, feed) = (Chooser::new(request.sampling), Feed::of(request));
+        self.generation = Some(Generation { chooser, last: 0, position: 0, stop: request.stop, feed });
         let mut tokens = Tokens::none(request_ns);
         self.advance(&request.prompt, 0, &mut tokens)?;
         Ok(tokens)
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
+        self.generation.as_ref().ok_or_else(no_generation)?.feed.check(n)?;
         let mut tokens = Tokens::none(request_ns);
         for _ in 0..n {
-            let generation = self.generation.as_ref().ok_or_else(no_generation)?;
-            let (last, position) = (generation.last, generation.position);
-            self.advance(&[last], position, &mut tokens)?;
+            let generation = self.generation.as_mut().ok_or_else(no_generation)?;
+            let (input, position) = (generation.feed.next(generation.last)?, generation.position);
+            self.advance(&[input], position, &mut tokens)?;
             if tokens.ended {
                 break;
             }

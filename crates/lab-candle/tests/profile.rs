@@ -1,4 +1,4 @@
-//! Profiles and bytes per token of the whole engine, on a Llama of two layers.
+//! Profiles, bytes per token and forced tokens of the whole engine, on a Llama of two layers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use lab_candle::Candle;
 use lab_core::clock::Clock;
-use lab_core::engine::{Engine as _, EngineError, LoadRequest, Loaded, Profile};
+use lab_core::engine::{Engine as _, EngineError, FORCED, LoadRequest, Loaded, Profile};
 use lab_core::workload::{Sampling, Stop, Workload};
 use tracing::dispatcher;
 use tracing::subscriber::NoSubscriber;
@@ -98,10 +98,12 @@ fn load(engine: &mut Candle<'_>, path: &Path, profile: bool) -> Loaded {
     engine.load(&request).expect("the model loads")
 }
 
+fn workload(generate: u32, forced: Option<Vec<u32>>) -> Workload {
+    Workload { prompt: vec![1, 2, 3], generate, sampling: Sampling::Greedy, stop: Stop::Length, forced }
+}
+
 fn generate(engine: &mut Candle<'_>, generate: u32) -> Vec<u32> {
-    let workload =
-        Workload { prompt: vec![1, 2, 3], generate, sampling: Sampling::Greedy, stop: Stop::Length };
-    engine.generate(&workload, 0).expect("the engine generates").ids
+    engine.generate(&workload(generate, None), 0).expect("the engine generates").ids
 }
 
 fn calls(profile: &Profile) -> Vec<(&str, u64)> {
@@ -149,6 +151,35 @@ fn a_profile_changes_no_token() {
     let plain = generate(&mut engine, 6);
     load(&mut engine, &path, true);
     assert_eq!(generate(&mut engine, 6), plain);
+}
+
+#[test]
+fn what_follows_a_forced_token_follows_from_it() {
+    let _alone = alone();
+    let clock = Ticking::default();
+    let mut engine = Candle::new(&clock, 1);
+    assert!(engine.hello().unwrap().has(FORCED));
+    load(&mut engine, &model("forced"), false);
+    let mut said = |generate, forced: Option<Vec<u32>>| {
+        let tokens = engine.generate(&workload(generate, forced), 0)?;
+        Ok::<_, EngineError>((tokens.ids, tokens.margins.expect("greedy choices have margins")))
+    };
+    let (ids, margins) = said(6, None).unwrap();
+    assert_eq!(said(6, Some(ids[..5].to_vec())).unwrap(), (ids.clone(), margins.clone()));
+    assert_eq!(said(6, Some(ids.clone())).unwrap().1, margins, "one more than needed changes nothing");
+    let others = ids.iter().map(|id| (id + 1) % 96).collect::<Vec<u32>>();
+    let (forced_ids, forced_margins) = said(6, Some(others.clone())).unwrap();
+    assert_eq!(
+        (forced_ids[0], forced_margins[0]),
+        (ids[0], margins[0]),
+        "the prompt alone decides the first"
+    );
+    let mut later = forced_margins[1..].iter().zip(&margins[1..]);
+    let all_differ = later.all(|(one, other)| one.to_bits() != other.to_bits());
+    assert!(all_differ, "{forced_margins:?} {margins:?}");
+    assert_eq!(said(6, None).unwrap().0, ids, "the next generation is free again");
+    let message = "asked for 5 further tokens, and 4 are left of those it is to be fed".to_owned();
+    assert_eq!(said(6, Some(others[..4].to_vec())), Err(EngineError::Failed { message }));
 }
 
 #[test]

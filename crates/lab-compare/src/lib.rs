@@ -184,6 +184,7 @@ fn paired_of(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option<P
         changes: log_ratios.iter().map(|own| own.exp_m1()).collect(),
         stopping: experiment.stopping.clone(),
         uninterrupted: pairs.uninterrupted().map(f64::exp_m1),
+        uninterrupted_changes: pairs.closing.iter().map(|own| own.exp_m1()).collect(),
         contradicted: pairs.is_contradicted(reservation::speed_tolerance(baseline, candidate)),
     })
 }

@@ -40,7 +40,7 @@ fn nothing_completed(session: &Session) -> Refusal {
     Refusal::NothingCompleted { session: session.header.id.to_string() }
 }
 
-/// Greedy sampling leaves nothing to chance: every repetition of a session must say what its first said.
+/// Greedy sampling leaves nothing to chance: every repetition of a session must say what its first said, forced or free.
 fn unstable_output(session: &Session) -> Option<Refusal> {
     if !is_greedy(session) {
         return None;
@@ -50,7 +50,7 @@ fn unstable_output(session: &Session) -> Option<Refusal> {
         session.completed().map(|(recorded, completed)| (recorded, completed.token_ids.as_slice()));
     let (_, first) = outputs.next()?;
     outputs.find_map(|(recorded, output)| {
-        let token = first_difference(first, output)?;
+        let token = differences(first, output).next()?;
         Some(Refusal::UnstableOutput {
             session: session.header.id.to_string(),
             repetition: recorded.repetition.index,
@@ -62,22 +62,23 @@ fn unstable_output(session: &Session) -> Option<Refusal> {
 }
 
 /// Engines that do the same work on the same model must say the same, or part where two tokens were nearly equally likely:
-/// at a margin of the baseline's logits below `output_margin`. What follows the first difference follows from it. The
-/// first repetition speaks for each session.
+/// at a margin of the baseline's logits below `output_margin`. What follows the first difference follows from it, unless
+/// both were fed the same tokens whatever they chose: then every position stands for itself. The first repetition speaks
+/// for each session.
 fn different_output(baseline: &Session, candidate: &Session, output_margin: f64) -> Option<Refusal> {
     if !is_greedy(baseline) || !is_greedy(candidate) {
         return None;
     }
     let (_, ours) = baseline.completed().next()?;
     let (_, theirs) = candidate.completed().next()?;
-    let token = first_difference(&ours.token_ids, &theirs.token_ids)?;
-    let margin = ours.margins.as_ref().and_then(|margins| margins.get(token)).copied();
-    if margin.is_some_and(|margin| f64::from(margin) < output_margin) {
-        return None;
-    }
+    let margin_at = |token: usize| ours.margins.as_ref().and_then(|margins| margins.get(token)).copied();
+    let is_near_tie = |token: usize| margin_at(token).is_some_and(|margin| f64::from(margin) < output_margin);
+    let n_telling = if is_forced(baseline) && is_forced(candidate) { usize::MAX } else { 1 };
+    let mut telling = differences(&ours.token_ids, &theirs.token_ids).take(n_telling);
+    let token = telling.find(|token| !is_near_tie(*token))?;
     Some(Refusal::DifferentOutput {
         token,
-        margin,
+        margin: margin_at(token),
         baseline: ours.token_ids.get(token).copied(),
         candidate: theirs.token_ids.get(token).copied(),
     })
@@ -87,10 +88,13 @@ fn is_greedy(session: &Session) -> bool {
     session.header.workload.sampling == Sampling::Greedy
 }
 
-/// Returns the position at which two outputs part; an output that ends early parts at its end.
-fn first_difference(one: &[u32], other: &[u32]) -> Option<usize> {
-    let n_shared = one.iter().zip(other).take_while(|(one, other)| one == other).count();
-    (n_shared < one.len().max(other.len())).then_some(n_shared)
+fn is_forced(session: &Session) -> bool {
+    session.header.workload.forced.is_some()
+}
+
+/// Returns the positions at which two outputs differ, in order; an output that ends early differs from its end on.
+fn differences(one: &[u32], other: &[u32]) -> impl Iterator<Item = usize> {
+    (0..one.len().max(other.len())).filter(move |position| one.get(*position) != other.get(*position))
 }
 
 /// Returns the context fields in which two sessions differ, in order of parts and names: shown, never judged.

@@ -482,6 +482,63 @@ fn a_candidate_with_more_slow_launches_is_told_so() {
     assert!(report.headline.contains("3 of 10 launches of the candidate were slow"), "{}", report.headline);
 }
 
+/// Two sessions of engines that chose other tokens at positions 1, 3 and 5, where the baseline had these margins.
+fn parted_thrice(margins: [f32; 3]) -> [Session; 2] {
+    let mut base = launches(1, &[100.0, 100.1, 99.9]);
+    let mut other = launches(2, &[100.0, 100.1, 99.9]);
+    edit(&mut base, 0, |own| {
+        let [first, second, third] = margins;
+        own.margins = Some(vec![9.0, first, 9.0, second, 9.0, third, 9.0, 9.0]);
+    });
+    edit(&mut other, 0, |own| [1, 3, 5].into_iter().for_each(|position| own.token_ids[position] += 1));
+    other.header.fingerprint.engine.identity.insert("version".to_owned(), "0.2.0".into());
+    [base, other]
+}
+
+#[test]
+fn fed_the_same_tokens_every_position_stands_for_itself() {
+    let vary = Policy { vary: Some(PartKind::Engine), ..Policy::default() };
+    for (is_forced, margins, refused_at) in [
+        (false, [0.2, 9.0, 9.0], None),
+        (true, [0.2, 0.3, 0.4], None),
+        (true, [0.2, 9.0, 0.4], Some(3)),
+        (true, [0.2, 0.3, 0.5], Some(5)),
+        (true, [0.6, 9.0, 9.0], Some(1)),
+        (true, [0.2, f32::NAN, 0.4], Some(3)),
+    ] {
+        let mut sessions = parted_thrice(margins);
+        for session in sessions.iter_mut().filter(|_| is_forced) {
+            session.header.workload.forced = Some(vec![7; 7]);
+        }
+        let [base, other] = &sessions;
+        let refusals = super::compare(base, other, &vary).refusals;
+        let token = refusals.iter().find_map(|refusal| match refusal {
+            Refusal::DifferentOutput { token, .. } => Some(*token),
+            _ => None,
+        });
+        assert_eq!((token, refusals.len()), (refused_at, usize::from(refused_at.is_some())), "{margins:?}");
+    }
+}
+
+#[test]
+fn fed_the_same_tokens_a_difference_at_a_margin_not_known_is_refused_and_so_is_any_of_the_same_engine() {
+    let forced = |mut session: Session| {
+        session.header.workload.forced = Some(vec![7; 7]);
+        session
+    };
+    let vary = Policy { vary: Some(PartKind::Engine), ..Policy::default() };
+    let [mut base, other] = parted_thrice([0.2, 0.3, 0.4]).map(forced);
+    let same_engine = {
+        let mut same = other.clone();
+        same.header.fingerprint = base.header.fingerprint.clone();
+        by_interval(&base, &same).refusals
+    };
+    assert!(matches!(same_engine[..], [Refusal::DifferentOutput { token: 1, .. }]), "{same_engine:?}");
+    edit(&mut base, 0, |own| own.margins = None);
+    let unknown = super::compare(&base, &other, &vary).refusals;
+    assert!(matches!(unknown[..], [Refusal::DifferentOutput { token: 1, margin: None, .. }]), "{unknown:?}");
+}
+
 #[test]
 fn a_declared_part_may_differ_and_its_output_only_at_a_near_tie() {
     let other_engine = |margin: f32| {

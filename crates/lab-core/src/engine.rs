@@ -15,6 +15,9 @@ use crate::workload::{Sampling, Stop, Workload};
 /// Version of the engine protocol. A change that an older peer would misread raises it.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The feature of an engine that heeds [`BeginRequest::forced`] and [`Workload::forced`].
+pub const FORCED: &str = "forced";
+
 /// A program that executes a model.
 pub trait Engine {
     /// Introduces itself.
@@ -118,6 +121,17 @@ pub struct Hello {
     pub settings: BTreeMap<String, String>,
     /// Resolution of its clock, in nanoseconds. Above 1000 it is refused.
     pub clock_resolution_ns: u64,
+    /// What it can beyond the protocol's first version, such as `forced`: what an engine that does not know it would ignore
+    /// without a word. No part of its identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
+}
+
+impl Hello {
+    /// Returns whether the engine says that it has a feature.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|own| own == feature)
+    }
 }
 
 /// What to load.
@@ -198,11 +212,64 @@ pub struct BeginRequest {
     pub sampling: Sampling,
     /// When generation ends.
     pub stop: Stop,
+    /// Token ids that are fed during decode: the `k`th in place of the `k`th token chosen, both counted from 0. Absent
+    /// where the engine is fed what it chose. Only for engines that have the feature `forced`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Vec<u32>>,
 }
 
 impl From<&Workload> for BeginRequest {
     fn from(workload: &Workload) -> Self {
-        Self { prompt: workload.prompt.clone(), sampling: workload.sampling, stop: workload.stop }
+        Self {
+            prompt: workload.prompt.clone(),
+            sampling: workload.sampling,
+            stop: workload.stop,
+            forced: workload.forced.clone(),
+        }
+    }
+}
+
+/// What is left of the tokens that a generation is to be fed: an engine's own bookkeeping of [`BeginRequest::forced`].
+#[derive(Debug, Clone, Default)]
+pub struct Feed {
+    forced: Option<std::vec::IntoIter<u32>>,
+}
+
+impl Feed {
+    /// Begins with what a request forces.
+    pub fn of(request: &BeginRequest) -> Self {
+        Self { forced: request.forced.clone().map(Vec::into_iter) }
+    }
+
+    /// Returns whether what is fed is forced. End-of-sequence then ends nothing.
+    pub fn is_forced(&self) -> bool {
+        self.forced.is_some()
+    }
+
+    /// Checks that `n` further tokens can be generated.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Failed`] when fewer tokens are left to be fed.
+    pub fn check(&self, n: u32) -> Result<(), EngineError> {
+        match self.forced.as_ref().map(ExactSizeIterator::len) {
+            Some(n_left) if n_left < n as usize => Err(EngineError::Failed {
+                message: format!(
+                    "asked for {n} further tokens, and {n_left} are left of those it is to be fed"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the token to feed where this one was chosen.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Failed`] when no token is left to be fed.
+    pub fn next(&mut self, chosen: u32) -> Result<u32, EngineError> {
+        self.check(1)?;
+        Ok(self.forced.as_mut().and_then(Iterator::next).unwrap_or(chosen))
     }
 }
 
@@ -316,6 +383,43 @@ mod tests {
         assert_eq!(text, r#"{"request":"load","model":"m.gguf","positions":8}"#);
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), load);
         assert!(serde_json::from_str::<Answer>(r#"{"answer":"sing"}"#).is_err());
+    }
+
+    const HELLO: &str = r#"{"answer":"hello","protocol":1,"name":"e","version":"1","build":"BUILD","device":"cpu","settings":{},"clock_resolution_ns":1}"#;
+
+    /// Reads a greeting with something more in it.
+    fn greeting(further: &str) -> Hello {
+        let build = Digest::of(b"build").to_string();
+        let text = HELLO.replace("BUILD", &build).replace("_ns\":1}", &format!("_ns\":1{further}}}"));
+        match serde_json::from_str(&text).unwrap() {
+            Answer::Hello(hello) => hello,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_engine_without_features_says_nothing_of_them_and_fields_not_known_are_ignored() {
+        let plain = greeting("");
+        assert!(plain.features.is_empty() && !plain.has(FORCED));
+        assert!(!serde_json::to_string(&plain).unwrap().contains("features"));
+        assert!(greeting(r#","features":["forced","sing"]"#).has(FORCED));
+        assert_eq!(greeting(r#","later":[1]"#), plain);
+    }
+
+    #[test]
+    fn what_is_forced_is_fed_in_order_whatever_was_chosen() {
+        let request =
+            |forced| BeginRequest { prompt: vec![1], sampling: Sampling::Greedy, stop: Stop::Length, forced };
+        let mut feed = Feed::of(&request(Some(vec![7, 8])));
+        assert!(feed.is_forced() && feed.check(2).is_ok());
+        let message = "asked for 3 further tokens, and 2 are left of those it is to be fed".to_owned();
+        assert_eq!(feed.check(3), Err(EngineError::Failed { message }));
+        assert_eq!([feed.next(1), feed.next(1)], [Ok(7), Ok(8)]);
+        assert!(feed.next(1).is_err());
+        let mut free = Feed::of(&request(None));
+        assert!(!free.is_forced() && free.check(u32::MAX).is_ok());
+        assert_eq!(free.next(5), Ok(5));
+        assert!(!serde_json::to_string(&request(None)).unwrap().contains("forced"));
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub struct Until {
 ///
 /// It counts pairs of launches in an experiment, and launches in a session that is measured until it is decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "UncheckedStoppingPlan")]
 pub struct StoppingPlan {
     /// After how many pairs or launches the data are looked at, rising; the last is the most there will be.
     pub looks: Vec<u32>,
@@ -109,6 +110,35 @@ pub struct StoppingPlan {
     pub confidence: f64,
     /// How sure the interval of a single look is.
     pub look_confidence: f64,
+}
+
+/// A plan as it was stored: nobody vouches for it.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "StoppingPlan")]
+struct UncheckedStoppingPlan {
+    /// After how many pairs or launches the data are looked at, rising; the last is the most there will be.
+    looks: Vec<u32>,
+    /// How sure all looks together are: the chance that every interval holds the truth.
+    confidence: f64,
+    /// How sure the interval of a single look is.
+    look_confidence: f64,
+}
+
+impl TryFrom<UncheckedStoppingPlan> for StoppingPlan {
+    type Error = String;
+
+    fn try_from(stored: UncheckedStoppingPlan) -> Result<Self, String> {
+        let UncheckedStoppingPlan { looks, confidence, look_confidence } = stored;
+        let is_rising = looks.windows(2).all(|pair| pair[0] < pair[1]);
+        if !is_rising || looks.first().is_none_or(|first| *first == 0) {
+            return Err(format!("a stopping plan whose looks do not rise from 1 up: {looks:?}"));
+        }
+        let is_share = |own: f64| own > 0.0 && own < 1.0;
+        match [confidence, look_confidence].into_iter().find(|own| !is_share(*own)) {
+            Some(own) => Err(format!("a stopping plan with a confidence of {own}, not between 0 and 1")),
+            None => Ok(Self { looks, confidence, look_confidence }),
+        }
+    }
 }
 
 impl StoppingPlan {
@@ -302,6 +332,28 @@ mod tests {
             assert!(padding_bytes < 4096 && padding_bytes.is_multiple_of(16));
             assert!(mapping_pages < 4096);
             assert!(heap_bytes < 65_536 && heap_bytes.is_multiple_of(16));
+        }
+    }
+
+    #[test]
+    fn a_stored_stopping_plan_that_makes_no_sense_is_refused() {
+        let plan = StoppingPlan { looks: vec![4, 8], confidence: 0.95, look_confidence: 0.98 };
+        let json = serde_json::to_value(&plan).unwrap();
+        assert_eq!(serde_json::from_value::<StoppingPlan>(json.clone()).unwrap(), plan);
+        for (key, value, words) in [
+            ("looks", serde_json::json!([]), "do not rise from 1 up: []"),
+            ("looks", serde_json::json!([0, 4]), "do not rise from 1 up: [0, 4]"),
+            ("looks", serde_json::json!([4, 4]), "do not rise from 1 up: [4, 4]"),
+            ("looks", serde_json::json!([8, 4]), "do not rise from 1 up: [8, 4]"),
+            ("confidence", serde_json::json!(1.0), "a confidence of 1, not between 0 and 1"),
+            ("confidence", serde_json::json!(0.0), "a confidence of 0"),
+            ("look_confidence", serde_json::json!(1.5), "a confidence of 1.5"),
+            ("look_confidence", serde_json::json!(-0.5), "a confidence of -0.5"),
+        ] {
+            let mut damaged = json.clone();
+            damaged[key] = value;
+            let error = serde_json::from_value::<StoppingPlan>(damaged).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 

@@ -64,7 +64,9 @@ impl fmt::Display for PartKind {
     }
 }
 
-/// Declares a part: every field says whether it is identity or context, so that none can be forgotten.
+/// Declares a part: every field says whether it is identity or context, so that none can be forgotten. A field that is
+/// `identity_where_given` is identity where it has a value and is not there where it has none, so that the digests of
+/// recordings that lack it are those of before it existed.
 macro_rules! fingerprint_part {
     ($(#[$meta:meta])* $name:ident is $kind:ident { $( $(#[$field_meta:meta])* $role:ident $field:ident: $type:ty, )* }) => {
         $(#[$meta])*
@@ -75,7 +77,7 @@ macro_rules! fingerprint_part {
             /// Returns the part as it is stored and compared.
             pub fn record(&self) -> PartRecord {
                 let mut record = PartRecord::empty(PartKind::$kind);
-                $( record.$role.insert(stringify!($field).to_owned(), to_json(&self.$field)); )*
+                $( record.$role(stringify!($field), to_json(&self.$field)); )*
                 record
             }
         }
@@ -109,6 +111,8 @@ fingerprint_part! {
         identity prompt: Digest,
         /// How many they are.
         identity prompt_tokens: u64,
+        /// Digest of the token ids that are fed during decode; none where the engine is fed what it chose.
+        identity_where_given forced: Option<Digest>,
         /// Tokens to generate.
         identity generate: u32,
         /// How the next token is chosen.
@@ -259,6 +263,20 @@ impl PartRecord {
         Self { kind, domain: kind.domain().to_owned(), identity: Map::new(), context: Map::new() }
     }
 
+    fn identity(&mut self, field: &str, value: Value) {
+        self.identity.insert(field.to_owned(), value);
+    }
+
+    fn identity_where_given(&mut self, field: &str, value: Value) {
+        if !value.is_null() {
+            self.identity(field, value);
+        }
+    }
+
+    fn context(&mut self, field: &str, value: Value) {
+        self.context.insert(field.to_owned(), value);
+    }
+
     /// Returns the digest over the identity fields, under the part's domain.
     pub fn digest(&self) -> Digest {
         Digest::of_canonical(&self.domain, &self.identity)
@@ -362,10 +380,15 @@ mod tests {
     use super::*;
 
     fn plan(generate: u32, repeat: u32) -> PartRecord {
+        forced_plan(generate, repeat, None)
+    }
+
+    fn forced_plan(generate: u32, repeat: u32, forced: Option<Digest>) -> PartRecord {
         let prompt = Digest::of(b"prompt");
         PlanPart {
             prompt,
             prompt_tokens: 4,
+            forced,
             generate,
             sampling: Sampling::Greedy,
             stop: Stop::Length,
@@ -408,6 +431,18 @@ mod tests {
         left.identity.insert("unknown".to_owned(), Value::Null);
         right.identity.insert("unknown".to_owned(), Value::Null);
         assert_eq!(part_differences(&left, &right)[0].field, "unknown");
+    }
+
+    #[test]
+    fn what_is_forced_is_identity_and_leaves_no_trace_where_nothing_is() {
+        let (free, forced) = (plan(8, 5), forced_plan(8, 5, Some(Digest::of(b"forced"))));
+        assert!(!free.identity.contains_key("forced"));
+        assert_ne!(free.digest(), forced.digest());
+        assert_ne!(forced.digest(), forced_plan(8, 5, Some(Digest::of(b"other"))).digest());
+        let differences = part_differences(&free, &forced);
+        let fields: Vec<&str> = differences.iter().map(|own| own.field.as_str()).collect();
+        assert_eq!((fields, differences[0].is_unknown()), (vec!["forced"], false));
+        assert!(part_differences(&forced, &forced).is_empty());
     }
 
     #[test]

@@ -78,6 +78,7 @@ fn header(number: u128, repeat: u32) -> SessionHeader {
         generate: N_TOKENS,
         sampling: Sampling::Greedy,
         stop: Stop::Length,
+        forced: None,
     };
     SessionHeader {
         id: SessionId(Uuid::from_u128((0x019b_7a5c_0000_7000_8000 << 48) | number)),
@@ -109,6 +110,7 @@ fn fingerprint(workload: &Workload, repeat: u32) -> Fingerprint {
     let plan = PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,
+        forced: workload.forced_digest(),
         generate: workload.generate,
         sampling: workload.sampling,
         stop: workload.stop,

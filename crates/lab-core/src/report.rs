@@ -129,8 +129,10 @@ pub struct Paired {
     pub changes: Vec<f64>,
     /// When it was to stop.
     pub stopping: StoppingPlan,
-    /// Relative change of `tokens_per_sec` in the uninterrupted repetitions at the end, as a share.
+    /// Relative change of `tokens_per_sec` in the uninterrupted repetitions, as a share.
     pub uninterrupted: Option<f64>,
+    /// The same in each pair that has some on both sides, in order.
+    pub uninterrupted_changes: Vec<f64>,
     /// Whether the uninterrupted repetitions contradict the pairs.
     pub contradicted: bool,
 }

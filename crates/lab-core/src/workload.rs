@@ -18,6 +18,8 @@ pub struct WorkloadSpec {
     pub sampling: Sampling,
     /// When generation ends.
     pub stop: Stop,
+    /// What is fed to the engine behind the prompt.
+    pub decode: Decode,
 }
 
 /// Where the prompt's token ids come from.
@@ -61,6 +63,18 @@ pub enum Stop {
     Eos,
 }
 
+/// What is fed to the engine behind the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decode {
+    /// The token that it chose last.
+    Free,
+    /// Ids drawn uniformly from the model's vocabulary, whatever it chose. Goes with [`Stop::Length`] alone.
+    Forced {
+        /// Seed of the draw, which is another than that of a random prompt from the same seed.
+        seed: u64,
+    },
+}
+
 /// The workload as an engine receives it: token ids, not text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Workload {
@@ -72,6 +86,10 @@ pub struct Workload {
     pub sampling: Sampling,
     /// When generation ends.
     pub stop: Stop,
+    /// Token ids that are fed during decode: the `k`th in place of the `k`th token chosen, both counted from 0. One fewer
+    /// than `generate`, or more. Absent where the engine is fed what it chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Vec<u32>>,
 }
 
 impl Workload {
@@ -84,6 +102,11 @@ impl Workload {
     pub fn prompt_digest(&self) -> Digest {
         Digest::of_canonical("lab.prompt.v1", &self.prompt)
     }
+
+    /// Returns the digest of the token ids that are fed during decode; none where the engine is fed what it chose.
+    pub fn forced_digest(&self) -> Option<Digest> {
+        self.forced.as_ref().map(|ids| Digest::of_canonical("lab.forced.v1", ids))
+    }
 }
 
 /// Draws `n` token ids uniformly from a vocabulary, the same for the same seed on every machine.
@@ -91,7 +114,21 @@ impl Workload {
 /// The ids are `⌊x · vocabulary / 2⁶⁴⌋` of successive 64-bit words `x` of ChaCha8 (Lemire 2019, "Fast Random Integer
 /// Generation in an Interval", without the rejection step: the bias is below 2⁻⁴⁰ for any real vocabulary).
 pub fn draw_prompt(seed: u64, n: u32, vocabulary: u32) -> Vec<u32> {
+    draw_from(ChaCha8Rng::seed_from_u64(seed), n, vocabulary)
+}
+
+/// Which of the 2⁶⁴ streams of ChaCha8 under one seed forced tokens are drawn from. Prompts are drawn from stream 0.
+const STREAM_OF_FORCED: u64 = 1;
+
+/// Draws the `n` token ids that are fed during decode: as [`draw_prompt`] does, but from another stream of the same seed,
+/// so that they are not the prompt once more.
+pub fn draw_forced(seed: u64, n: u32, vocabulary: u32) -> Vec<u32> {
     let mut words = ChaCha8Rng::seed_from_u64(seed);
+    words.set_stream(STREAM_OF_FORCED);
+    draw_from(words, n, vocabulary)
+}
+
+fn draw_from(mut words: ChaCha8Rng, n: u32, vocabulary: u32) -> Vec<u32> {
     let mut draw = || {
         let scaled = (u128::from(words.next_u64()) * u128::from(vocabulary)) >> 64;
         u32::try_from(scaled).expect("a scaled word lies below the vocabulary, which is 32-bit")
@@ -110,6 +147,35 @@ mod tests {
         assert_eq!(draw_prompt(1, 4, 49_152), draw_prompt(1, 8, 49_152)[..4]);
         assert_ne!(draw_prompt(1, 8, 49_152), draw_prompt(2, 8, 49_152));
         assert!(draw_prompt(3, 10_000, 300).iter().all(|id| *id < 300));
+    }
+
+    #[test]
+    fn forced_ids_repeat_with_their_seed_and_are_not_the_prompts() {
+        let forced = draw_forced(1, 64, 300);
+        assert_eq!((forced.len(), &forced), (64, &draw_forced(1, 64, 300)));
+        assert!(forced.iter().all(|id| *id < 300));
+        assert_eq!(draw_forced(1, 8, 300), forced[..8], "a shorter draw is the beginning of a longer one");
+        assert_ne!(forced, draw_forced(2, 64, 300));
+        assert_ne!(forced, draw_prompt(1, 64, 300));
+        assert!(draw_forced(1, 0, 300).is_empty());
+    }
+
+    #[test]
+    fn a_workload_that_forces_nothing_reads_as_it_did_before_it_could() {
+        let free = Workload {
+            prompt: vec![1],
+            generate: 2,
+            sampling: Sampling::Greedy,
+            stop: Stop::Length,
+            forced: None,
+        };
+        let text = r#"{"prompt":[1],"generate":2,"sampling":{"method":"greedy"},"stop":"length"}"#;
+        assert_eq!(serde_json::to_string(&free).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Workload>(text).unwrap(), free);
+        let with = |ids: Vec<u32>| Workload { forced: Some(ids), ..free.clone() };
+        assert_eq!(free.forced_digest(), None);
+        assert_ne!(with(vec![1]).forced_digest(), with(vec![2]).forced_digest());
+        assert_ne!(with(vec![1]).forced_digest(), Some(free.prompt_digest()), "domains keep them apart");
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl<E: Engine> Engine for Delayed<'_, E> {
 mod tests {
     use std::io;
 
+    use lab_core::engine::FORCED;
     use lab_core::plan::Script;
     use lab_core::workload::{Sampling, Stop, Workload};
 
@@ -172,8 +173,13 @@ mod tests {
         let script = Script { prefill_us: 1_000, token_us: 100, ..Script::default() };
         let engine = Scripted::new(script, 0, &clock, Box::new(io::sink()));
         let mut engine = Delayed::new(engine, delay.parse().unwrap(), &clock);
-        let workload =
-            Workload { prompt: vec![1], generate: 21, sampling: Sampling::Greedy, stop: Stop::Length };
+        let workload = Workload {
+            prompt: vec![1],
+            generate: 21,
+            sampling: Sampling::Greedy,
+            stop: Stop::Length,
+            forced: None,
+        };
         let tokens = engine.generate(&workload, 1_000).unwrap();
         assert_eq!((tokens.ids.len(), tokens.stamps_ns.len()), (21, 21));
         assert!(tokens.stamps_ns.is_sorted());
@@ -189,6 +195,23 @@ mod tests {
             let found = total_ns(delay) as f64 * 3_000_000.0 / plain as f64;
             assert!((found / expected - 1.0).abs() < 0.005, "{delay}: {found} ns of {expected}");
         }
+    }
+
+    #[test]
+    fn what_is_forced_passes_through_token_by_token() {
+        let clock = Virtual::stepping(1_000, 100);
+        let engine = Scripted::new(Script::default(), 0, &clock, Box::new(io::sink()));
+        let mut engine = Delayed::new(engine, Delay::Uniform(0.06), &clock);
+        assert!(engine.hello().unwrap().has(FORCED));
+        let workload = Workload {
+            prompt: vec![1],
+            generate: 3,
+            sampling: Sampling::Greedy,
+            stop: Stop::Length,
+            forced: Some(vec![40, 5]),
+        };
+        let tokens = engine.generate(&workload, 1_000).unwrap();
+        assert_eq!(tokens.margins, Some(vec![1.0, 41.0, 6.0]));
     }
 
     #[test]

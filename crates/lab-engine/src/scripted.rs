@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
 use lab_core::engine::{
-    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, OperationTime, PROTOCOL_VERSION, Profile,
-    Tokens,
+    BeginRequest, Engine, EngineError, FORCED, Feed, Hello, LoadRequest, Loaded, OperationTime,
+    PROTOCOL_VERSION, Profile, Tokens,
 };
 use lab_core::plan::{Fault, Script};
 use rustix::process::{Signal, getpid, kill_process};
@@ -19,6 +19,8 @@ use rustix::process::{Signal, getpid, kill_process};
 /// Ids repeat after this many; a vocabulary as large as Llama 2's.
 const VOCABULARY: u32 = 32_000;
 const NANOS_PER_MICROSECOND: u64 = 1_000;
+/// The margin at every token, in logits: far from a near-tie.
+const MARGIN: f32 = 1.0;
 /// What a profile says each kind of operation took, in percent of a generation. The rest is unnamed.
 const NAMED_PERCENT: [(&str, u64); 5] =
     [("matmul", 70), ("attention", 15), ("norm", 5), ("rope", 3), ("sampling", 5)];
@@ -52,6 +54,9 @@ struct Generation {
     request_ns: u64,
     /// Nanoseconds from one token to the next in this generation.
     token_ns: u64,
+    /// The token chosen last.
+    last: u32,
+    feed: Feed,
 }
 
 impl<'a> Scripted<'a> {
@@ -110,7 +115,9 @@ impl<'a> Scripted<'a> {
         let now_ns = self.clock.now_ns();
         let generation = self.generation.as_mut().ok_or_else(no_generation)?;
         let id = (generation.prompt_sum + 7_919 * generation.n_generated) % u64::from(VOCABULARY);
+        let id = u32::try_from(id).expect("ids lie below the vocabulary");
         generation.n_generated += 1;
+        generation.last = id;
         // The schedule counts from the plan and not from when this process woke up: delays do not add up.
         generation.last_ns = deadline_ns;
         let elapsed_ns = now_ns.saturating_sub(generation.request_ns);
@@ -120,19 +127,32 @@ impl<'a> Scripted<'a> {
             Some(Fault::Backwards) if generation.n_generated == 2 => generation.request_ns,
             _ => now_ns,
         };
-        Ok((u32::try_from(id).expect("ids lie below the vocabulary"), told_ns))
+        Ok((id, told_ns))
     }
 
     fn tokens(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
+        self.generation.as_ref().ok_or_else(no_generation)?.feed.check(n)?;
         let n = n - u32::from(self.fault == Some(Fault::TooFewTokens) && n > 1);
         let mut tokens = Tokens::none(request_ns);
         for _ in 0..n {
-            let Generation { last_ns, token_ns, .. } = self.generation.as_ref().ok_or_else(no_generation)?;
+            let generation = self.generation.as_mut().ok_or_else(no_generation)?;
+            let margin = generation.take_in()?;
             // A step asked for after a pause begins when it is asked for.
-            let (id, stamp_ns) = self.next(request_ns.max(*last_ns).saturating_add(*token_ns))?;
-            tokens.record(id, stamp_ns, Some(1.0));
+            let deadline_ns = request_ns.max(generation.last_ns).saturating_add(generation.token_ns);
+            let (id, stamp_ns) = self.next(deadline_ns)?;
+            tokens.record(id, stamp_ns, Some(margin));
         }
         Ok(tokens)
+    }
+}
+
+impl Generation {
+    /// Takes in the token that it is fed, and returns the margin at the next. Without a model no choice follows from what is
+    /// fed; the margin tells what was forced, so that lab's tests see it: greater by its id.
+    fn take_in(&mut self) -> Result<f32, EngineError> {
+        let fed = self.feed.next(self.last)?;
+        let told = if self.feed.is_forced() { u16::try_from(fed).unwrap_or(u16::MAX) } else { 0 };
+        Ok(MARGIN + f32::from(told))
     }
 }
 
@@ -146,6 +166,7 @@ impl Engine for Scripted<'_> {
             device: "cpu".to_owned(),
             settings: BTreeMap::new(),
             clock_resolution_ns: if self.fault == Some(Fault::CoarseClock) { 1_000_000 } else { 1 },
+            features: vec![FORCED.to_owned()],
         })
     }
 
@@ -174,15 +195,22 @@ impl Engine for Scripted<'_> {
         let token_us = self.script.token_us.saturating_add(self.slowdown_us());
         let token_ns = self.stretch(token_us);
         let prompt_sum = request.prompt.iter().map(|id| u64::from(*id)).sum();
-        self.generation =
-            Some(Generation { prompt_sum, n_generated: 0, last_ns: request_ns, request_ns, token_ns });
+        self.generation = Some(Generation {
+            prompt_sum,
+            n_generated: 0,
+            last_ns: request_ns,
+            request_ns,
+            token_ns,
+            last: 0,
+            feed: Feed::of(request),
+        });
         self.strike()?;
         let (id, stamp_ns) = self.next(request_ns.saturating_add(prefill_ns))?;
         Ok(Tokens {
             request_ns,
             ids: vec![id],
             stamps_ns: vec![stamp_ns],
-            margins: Some(vec![1.0]),
+            margins: Some(vec![MARGIN]),
             ended: false,
         })
     }
@@ -243,7 +271,8 @@ mod tests {
     use crate::virtual_clock::Virtual;
 
     fn workload(generate: u32) -> Workload {
-        Workload { prompt: vec![1, 2, 3], generate, sampling: Sampling::Greedy, stop: Stop::Length }
+        let (prompt, sampling) = (vec![1, 2, 3], Sampling::Greedy);
+        Workload { prompt, generate, sampling, stop: Stop::Length, forced: None }
     }
 
     fn generate(script: Script, generate: u32, n_times: usize) -> Result<Tokens, EngineError> {
@@ -263,6 +292,27 @@ mod tests {
         let tokens = generate(script, 3, 1).unwrap();
         assert_eq!(tokens.ids, [6, 7_925, 15_844]);
         assert_eq!(tokens.stamps_ns, [4_000, 6_000, 8_000]);
+    }
+
+    /// Generates under forced tokens and returns the answer.
+    fn fed(engine: &mut dyn Engine, generate: u32, forced: &[u32]) -> Result<Tokens, EngineError> {
+        engine.generate(&Workload { forced: Some(forced.to_vec()), ..workload(generate) }, 1_000)
+    }
+
+    #[test]
+    fn what_is_forced_shows_in_the_margins_and_in_no_id() {
+        let clock = Virtual::at(1_000);
+        let mut engine = Scripted::new(Script::default(), 0, &clock, Box::new(std::io::sink()));
+        assert!(engine.hello().unwrap().has(FORCED));
+        let free = engine.generate(&workload(3), 1_000).unwrap();
+        assert_eq!(free.margins, Some(vec![1.0, 1.0, 1.0]));
+        let tokens = fed(&mut engine, 3, &[40, 5]).unwrap();
+        assert_eq!((&tokens.ids, tokens.margins), (&free.ids, Some(vec![1.0, 41.0, 6.0])));
+        // A warm-up generates fewer tokens than are forced.
+        assert_eq!(fed(&mut engine, 2, &[40, 5, 6]).unwrap().margins, Some(vec![1.0, 41.0]));
+        let refusal = failed("asked for 3 further tokens, and 2 are left of those it is to be fed");
+        assert_eq!(fed(&mut engine, 4, &[40, 5]), Err(refusal));
+        assert_eq!(fed(&mut engine, 1, &[]).unwrap().margins, Some(vec![1.0]));
     }
 
     #[test]

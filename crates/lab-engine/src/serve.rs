@@ -108,6 +108,24 @@ mod tests {
     }
 
     #[test]
+    fn tokens_to_be_fed_come_with_the_beginning_and_bound_the_steps() {
+        let answers = converse(
+            r#"{"request":"begin","prompt":[1],"sampling":{"method":"greedy"},"stop":"length","forced":[9,8]}
+{"request":"step","n":2}
+{"request":"step","n":1}
+{"request":"finish"}
+"#,
+        );
+        assert!(
+            answers[1].contains(r#""ids":[7920,15839]"#) && answers[1].contains("[10.0,9.0]"),
+            "{answers:?}"
+        );
+        let refusal = "asked for 1 further tokens, and 0 are left of those it is to be fed";
+        assert_eq!(answers[2], format!(r#"{{"answer":"error","message":"{refusal}"}}"#));
+        assert_eq!(answers[3], r#"{"answer":"finished"}"#);
+    }
+
+    #[test]
     fn a_profile_is_answered_after_a_load_that_asked_for_it() {
         let answers = converse(
             r#"{"request":"load","model":"","positions":2,"profile":true}

@@ -123,7 +123,8 @@ fn properties(properties: &[(&str, String)], indent: usize) -> String {
     format!("{:indent$}<properties>\n{lines}{:indent$}</properties>\n", "", "")
 }
 
-/// Writes text as the value of an attribute. Control characters have no place in XML 1.0 and become spaces.
+/// Writes text as the value of an attribute. Control characters, U+FFFE and U+FFFF have no place in XML 1.0 (section 2.2) and
+/// become spaces.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -132,6 +133,7 @@ fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => escaped.push(' '),
             own if own.is_control() => escaped.push(' '),
             own => escaped.push(own),
         }
@@ -143,6 +145,12 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::samples;
+
+    #[test]
+    fn what_xml_forbids_becomes_spaces() {
+        assert_eq!(escape("a\u{1b}b\u{7f}c\u{fffe}d\u{ffff}e\u{fffd}f"), "a b c d e\u{fffd}f");
+        assert_eq!(escape("<a & \"b\">"), "&lt;a &amp; &quot;b&quot;&gt;");
+    }
 
     #[test]
     fn a_gate_is_written_whole() {

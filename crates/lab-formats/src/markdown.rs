@@ -1,6 +1,7 @@
 //! Pages as Markdown (GitHub's flavour, for its tables).
 
 use crate::page::{Alignment, Block, Column, Grid, Page, Text};
+use crate::plot::draw;
 use crate::table::plain;
 
 /// Renders a page: blocks apart by an empty line, a line feed at the end.
@@ -18,10 +19,10 @@ fn render_block(block: &Block) -> String {
             let lines: Vec<String> = lines.iter().map(|line| escape(&line.words) + "\n").collect();
             lines.join("\n")
         }
-        Block::Figure(lines) => {
+        Block::Figure(plot) => {
             let line =
                 |spans: &Vec<Text>| -> String { spans.iter().map(|span| plain(&span.words)).collect() };
-            let lines: Vec<String> = lines.iter().map(line).collect();
+            let lines: Vec<String> = draw(plot, None).iter().map(line).collect();
             format!("```text\n{}\n```\n", lines.join("\n"))
         }
     }

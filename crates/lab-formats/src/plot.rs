@@ -13,8 +13,10 @@
 use crate::page::{Text, Tone};
 use crate::quantity::format_quantity;
 
-/// Characters across, without the axis.
+/// Most characters across, without the axis.
 const WIDTH: usize = 60;
+/// Fewest characters across that a narrow terminal leaves: what stands under the axis needs them.
+const LEAST_WIDTH: usize = 8;
 /// Characters from top to bottom, without the axis.
 const HEIGHT: usize = 12;
 /// Dots of a character.
@@ -37,11 +39,23 @@ pub struct Mark {
     pub tone: Tone,
 }
 
-/// Draws finite values over their position, at most 60 characters wide and 12 high, without the axes. A value that is
-/// absent leaves its place empty. Nothing is drawn where there is no value at all.
-pub fn draw(values: &[Option<f64>], marks: &[Mark]) -> Vec<Vec<Text>> {
+/// A series to be drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plot {
+    /// Finite values in their order. One that is absent leaves its place empty.
+    pub values: Vec<Option<f64>>,
+    /// Places that are marked.
+    pub marks: Vec<Mark>,
+}
+
+/// Draws values over their position, at most 60 characters wide and 12 high, without the axes; with them, in so many columns
+/// as are given, down to 8 characters. Nothing is drawn where there is no value at all.
+pub fn draw(plot: &Plot, columns: Option<usize>) -> Vec<Vec<Text>> {
+    let Plot { values, marks } = plot;
     let Some(scale) = Scale::of(values) else { return Vec::new() };
-    let across = Across { n_values: values.len() };
+    // In front of the values stand the label, a space and the axis.
+    let room = columns.map_or(WIDTH, |columns| columns.saturating_sub(scale.label_width() + 2));
+    let across = Across { n_values: values.len(), most: room.clamp(LEAST_WIDTH, WIDTH) };
     let mut canvas = vec![vec![0_u8; across.width()]; HEIGHT];
     for (index, value) in values.iter().enumerate().filter_map(|(index, value)| Some((index, (*value)?))) {
         let (row, dot) = scale.place(value);
@@ -102,20 +116,22 @@ impl Scale {
 /// Where values stand from left to right.
 struct Across {
     n_values: usize,
+    /// The most characters there may be.
+    most: usize,
 }
 
 impl Across {
     /// Returns the characters from one value to the next; none where values share characters.
     fn step(&self) -> Option<usize> {
-        (self.n_values <= WIDTH).then(|| (WIDTH / self.n_values).min(WIDEST_STEP))
+        (self.n_values <= self.most).then(|| (self.most / self.n_values).min(WIDEST_STEP))
     }
 
     fn width(&self) -> usize {
-        self.step().map_or(WIDTH, |step| (self.n_values - 1) * step + 1)
+        self.step().map_or(self.most, |step| (self.n_values - 1) * step + 1)
     }
 
     fn column(&self, index: usize) -> usize {
-        self.step().map_or(index * WIDTH / self.n_values, |step| index * step)
+        self.step().map_or(index * self.most / self.n_values, |step| index * step)
     }
 
     /// Returns the dots of a value, as character and column inside it: both columns of a character where it has one of
@@ -124,7 +140,7 @@ impl Across {
         if self.step().is_some() {
             return (0..DOTS.0).map(|side| (self.column(index), side)).collect();
         }
-        let dot = index * WIDTH * DOTS.0 / self.n_values;
+        let dot = index * self.most * DOTS.0 / self.n_values;
         vec![(dot / DOTS.0, dot % DOTS.0)]
     }
 }
@@ -173,9 +189,13 @@ fn axis(scale: &Scale, across: &Across, marks: &[Mark]) -> [Vec<Text>; 2] {
 mod tests {
     use super::*;
 
+    fn drawn(values: &[Option<f64>], marks: &[Mark]) -> Vec<Vec<Text>> {
+        draw(&Plot { values: values.to_vec(), marks: marks.to_vec() }, None)
+    }
+
     fn text(values: &[Option<f64>], marks: &[Mark]) -> String {
         let line = |spans: Vec<Text>| spans.into_iter().map(|span| span.words).collect::<String>() + "\n";
-        draw(values, marks).into_iter().map(line).collect()
+        drawn(values, marks).into_iter().map(line).collect()
     }
 
     fn step(n_before: usize, n_after: usize) -> Vec<Option<f64>> {
@@ -202,7 +222,7 @@ mod tests {
     fn no_series_is_wider_or_higher_than_promised() {
         for n_values in [1, 2, 3, 19, 20, 21, 30, 59, 60, 61, 119, 120, 121, 200, 1_000] {
             let marks = [Mark { index: n_values - 1, rises: true, tone: Tone::Good }];
-            let lines = draw(&step(n_values, 0), &marks);
+            let lines = drawn(&step(n_values, 0), &marks);
             assert_eq!(lines.len(), HEIGHT + 2, "{n_values}");
             let axis = &lines[HEIGHT][0].words;
             assert!(axis.chars().filter(|own| *own == '─').count() <= WIDTH, "{n_values}: {axis}");
@@ -211,24 +231,39 @@ mod tests {
     }
 
     #[test]
+    fn no_series_is_wider_than_the_columns_it_is_given() {
+        for columns in [0, 12, 20, 33, 60, 66, 67, 100] {
+            for n_values in [1, 2, 3, 4, 8, 9, 20, 50, 61, 150, 10_000] {
+                let last = Mark { index: n_values - 1, rises: true, tone: Tone::Good };
+                let plot = Plot { values: step(n_values, 0), marks: vec![last] };
+                for spans in draw(&plot, Some(columns)) {
+                    let length: usize = spans.iter().map(|span| span.words.chars().count()).sum();
+                    // A label of five characters, a space and the axis.
+                    assert!(length <= columns.max(7 + LEAST_WIDTH), "{n_values} in {columns}: {spans:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn equal_values_lie_in_the_middle_and_no_values_draw_nothing() {
-        let lines = draw(&[Some(5.0); 4], &[]);
-        let drawn: Vec<usize> = (0..HEIGHT)
+        let lines = drawn(&[Some(5.0); 4], &[]);
+        let dotted: Vec<usize> = (0..HEIGHT)
             .filter(|row| lines[*row][0].words.contains(|own| ('⠁'..='⣿').contains(&own)))
             .collect();
-        assert_eq!(drawn.len(), 1);
-        assert!(drawn[0] == HEIGHT / 2 || drawn[0] == HEIGHT / 2 - 1, "{drawn:?}");
-        assert_eq!(draw(&[None, None], &[]), Vec::<Vec<Text>>::new());
-        assert_eq!(draw(&[], &[]), Vec::<Vec<Text>>::new());
-        assert_eq!(draw(&[Some(0.0)], &[]).len(), HEIGHT + 2);
+        assert_eq!(dotted.len(), 1);
+        assert!(dotted[0] == HEIGHT / 2 || dotted[0] == HEIGHT / 2 - 1, "{dotted:?}");
+        assert_eq!(drawn(&[None, None], &[]), Vec::<Vec<Text>>::new());
+        assert_eq!(drawn(&[], &[]), Vec::<Vec<Text>>::new());
+        assert_eq!(drawn(&[Some(0.0)], &[]).len(), HEIGHT + 2);
     }
 
     #[test]
     fn every_value_leaves_a_dot() {
         for n_values in [5, 60, 61, 119] {
             let values = step(n_values, 0);
-            let drawn = text(&values, &[]);
-            let n_dots: u32 = drawn
+            let text = text(&values, &[]);
+            let n_dots: u32 = text
                 .chars()
                 .filter(|own| ('⠁'..='⣿').contains(own))
                 .map(|own| (u32::from(own) - BRAILLE).count_ones())

@@ -346,6 +346,7 @@ pub(crate) fn experiment_report() -> Report {
         changes: vec![-0.03, -0.04, -0.031, -0.035],
         stopping: StoppingPlan { looks: vec![4], confidence: 0.95, look_confidence: 0.95 },
         uninterrupted: Some(-0.036),
+        uninterrupted_changes: vec![-0.036],
         contradicted: false,
     });
     for metric in &mut report.metrics {

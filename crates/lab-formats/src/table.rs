@@ -5,6 +5,7 @@ use comfy_table::{
 };
 
 use crate::page::{Alignment, Block, Grid, Page, Row, Text, Tone};
+use crate::plot::draw;
 
 /// How a page is rendered.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +24,12 @@ const LONGEST_WORD: usize = 24;
 /// In front of the further lines of a sentence.
 const INDENT: &str = "  ";
 /// One rule under the titles and nothing else: figures are easier to compare without lines between them.
-const RULED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const RULED: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill(RULE).junction(RULE));
+const RULE: char = '─';
+/// The same with a line between rows, by which they are told apart before their cells are painted.
+const PARTED: TableStyle = RULED.row_separator(LineStyle::none().fill(PARTING).junction(PARTING));
+/// No cell has one: [`plain`] leaves no control character.
+const PARTING: char = '\u{1e}';
 
 /// Renders a page: blocks apart by an empty line, a line feed at the end.
 pub fn render(page: &Page, style: Style) -> String {
@@ -37,7 +43,9 @@ fn render_block(block: &Block, style: Style) -> String {
         Block::Facts(facts) => render_facts(facts, style),
         Block::Grid(grid) => render_grid(grid, style),
         Block::Lines(lines) => lines.iter().map(|line| render_line(line, style)).collect(),
-        Block::Figure(lines) => lines.iter().map(|spans| render_spans(spans, style)).collect(),
+        Block::Figure(plot) => {
+            draw(plot, Some(width(style))).iter().map(|spans| render_spans(spans, style)).collect()
+        }
     }
 }
 
@@ -68,7 +76,7 @@ fn render_spans(spans: &[Text], style: Style) -> String {
 fn render_grid(grid: &Grid, style: Style) -> String {
     let mut table = Table::new();
     table
-        .load_style(RULED)
+        .load_style(if style.colour { PARTED } else { RULED })
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_width(style.width.unwrap_or(DEFAULT_WIDTH))
         .set_header(grid.columns.iter().map(|column| column.title));
@@ -101,24 +109,38 @@ fn room(grid: &Grid, index: usize) -> ColumnConstraint {
     ColumnConstraint::LowerBoundary(Width::Fixed(longest + GUTTER - 1))
 }
 
-/// Paints the last cell of each row. A cell that had to be broken over lines stays as it is.
+/// Paints the last cell of each row and takes out the lines between rows. A cell that had to be broken over lines stays as
+/// it is.
 fn paint_last_cells(text: &str, rows: &[Row], style: Style) -> String {
-    let mut rows = rows.iter().peekable();
+    let mut rows = rows.iter();
+    let mut is_header = true;
+    // The row whose first line comes next.
+    let mut begins: Option<&Row> = None;
     let mut painted = String::new();
-    for (index, line) in text.lines().enumerate() {
-        let is_body = index >= 2;
-        let word = rows.peek().filter(|_| is_body).and_then(|row| Some((row.cells.last()?, row.tone)));
-        match word.and_then(|(word, tone)| Some((line.strip_suffix(plain(word).as_str())?, word, tone))) {
-            Some((start, word, tone)) => {
-                rows.next();
-                painted.push_str(start);
-                painted.push_str(&paint(&plain(word), tone, style));
-            }
+    for line in text.lines() {
+        if line.starts_with(PARTING) {
+            begins = rows.next();
+            continue;
+        }
+        match begins.take() {
+            Some(row) => painted.push_str(&paint_last_cell(line, row, style)),
             None => painted.push_str(line),
         }
         painted.push('\n');
+        if is_header && line.starts_with(RULE) {
+            is_header = false;
+            begins = rows.next();
+        }
     }
     painted
+}
+
+fn paint_last_cell(line: &str, row: &Row, style: Style) -> String {
+    let words = row.cells.last().map_or_else(String::new, |cell| plain(cell));
+    match line.strip_suffix(words.as_str()) {
+        Some(start) if !words.is_empty() => start.to_owned() + &paint(&words, row.tone, style),
+        _ => line.to_owned(),
+    }
 }
 
 /// Wraps words in the colour of their tone (ECMA-48, SGR 31 to 33).
@@ -168,6 +190,8 @@ mod tests {
     use super::*;
     use crate::baseline_json::ShownBaseline;
     use crate::overhead::{OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
+    use crate::page::Column;
+    use crate::plot::Plot;
     use crate::{Recording, page, samples};
 
     fn session_page() -> Page {
@@ -311,6 +335,37 @@ mod tests {
         }
         let report = render(&page::report(&samples::judged_report()), Style { colour: true, width: None });
         assert!(report.contains("\u{1b}[31mworse\u{1b}[0m"), "{report}");
+    }
+
+    #[test]
+    fn a_cell_that_is_broken_over_lines_costs_no_other_row_its_colour() {
+        let column = |title| Column { title, alignment: Alignment::Left };
+        let row = |judgement: &str| Row {
+            cells: vec!["tokens_per_sec".to_owned(), judgement.to_owned()],
+            tone: Tone::Bad,
+        };
+        let long = "not judged: ".to_owned() + &"the baseline has no value ".repeat(4);
+        // What ends a broken cell is another row's whole cell.
+        let rows = vec![row("worse"), row(long.trim_end()), row("value"), row(""), row("worse")];
+        let page =
+            Page(vec![Block::Grid(Grid { columns: vec![column("metric"), column("judgement")], rows })]);
+        let coloured = render(&page, Style { colour: true, width: Some(60) });
+        let n_coloured = coloured.lines().filter(|line| line.contains("\u{1b}[31m")).count();
+        assert_eq!(n_coloured, 3, "{coloured}");
+        let stripped = coloured.replace("\u{1b}[31m", "").replace("\u{1b}[0m", "");
+        assert_eq!(stripped, render(&page, Style { colour: false, width: Some(60) }));
+    }
+
+    #[test]
+    fn a_figure_gives_way_to_a_narrow_terminal() {
+        let values: Vec<Option<f64>> = (0..150_u8).map(|index| Some(60.0 + f64::from(index % 7))).collect();
+        let page = Page(vec![Block::Figure(Plot { values, marks: Vec::new() })]);
+        let widest = |width| {
+            let text = render(&page, Style { colour: false, width });
+            text.lines().map(|line| line.chars().count()).max().unwrap()
+        };
+        assert_eq!(widest(Some(60)), 60);
+        assert_eq!((widest(None), widest(Some(200))), (67, 67));
     }
 
     #[test]

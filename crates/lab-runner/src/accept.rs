@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn workload(generate: u32, stop: Stop) -> Workload {
-        Workload { prompt: vec![1], generate, sampling: Sampling::Greedy, stop }
+        Workload { prompt: vec![1], generate, sampling: Sampling::Greedy, stop, forced: None }
     }
 
     fn tokens(stamps_ns: &[u64]) -> Tokens {

@@ -237,12 +237,8 @@ fn unknown(connection: &Connection, name: &str) -> Result<StoreError, Failure> {
 
 /// Returns the name that looks most like what was typed, unless none looks like it.
 pub(crate) fn nearest(typed: &str, known: &[BaselineName]) -> Option<BaselineName> {
-    let n_typed = typed.chars().count();
-    // A typing error or two, more in a long name; and something of what was typed must be left.
-    let most = (n_typed / 3).max(2).min(n_typed.saturating_sub(1));
-    let distance = |name: &BaselineName| strsim::damerau_levenshtein(name.as_str(), typed);
-    let alike = known.iter().map(|name| (distance(name), name)).filter(|(distance, _)| *distance <= most);
-    alike.min_by_key(|(distance, _)| *distance).map(|(_, name)| name.clone())
+    let nearest = lab_core::nearest::nearest(typed, known.iter().map(BaselineName::as_str))?;
+    known.iter().find(|name| name.as_str() == nearest).cloned()
 }
 
 /// Words what is offered in the place of an unknown name.

@@ -126,6 +126,7 @@ fn plan_part(header: &SessionHeader) -> PlanPart {
     PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,
+        forced: workload.forced_digest(),
         generate: workload.generate,
         sampling: workload.sampling,
         stop: workload.stop,

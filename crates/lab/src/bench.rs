@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
-use lab_core::engine::{Hello, LoadRequest};
+use lab_core::engine::{FORCED, Hello, LoadRequest};
 use lab_core::experiment::Layouts;
 use lab_core::fingerprint::PartRecord;
 use lab_core::plan::{EngineKind, Plan};
-use lab_core::workload::Workload;
+use lab_core::workload::{Decode, Workload};
 use lab_host::Roots;
 use lab_host::cpu::{self, Cpu};
 
@@ -90,6 +90,7 @@ impl<'a> Bench<'a> {
             interrupted: interrupted.clone(),
         };
         let hello = launch::greet(&launcher)?;
+        check_features(plan, &hello)?;
         let instruments = Instruments::open(plan, &hello.device, backend, roots)?;
         let model = prepare::obtain_model(plan, &plan_file::folder(path), global)?;
         let workload = prepare::workload(plan, &model.header)?;
@@ -113,4 +114,16 @@ impl<'a> Bench<'a> {
             profile: false,
         }
     }
+}
+
+/// Refuses an engine that would ignore what the plan asks of it: it would measure something else and not say so.
+fn check_features(plan: &Plan, hello: &Hello) -> Result<()> {
+    if plan.workload.decode == Decode::Free || hello.has(FORCED) {
+        return Ok(());
+    }
+    let Hello { name, version, .. } = hello;
+    Err(Failure::usage(anyhow!(
+        "the plan forces what the engine is fed, and the engine `{name} {version}` does not say that it can be forced"
+    ))
+    .hint("set `decode = \"free\"` in [workload], or an engine with the feature `forced` (docs/engine-protocol.md)"))
 }

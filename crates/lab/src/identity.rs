@@ -36,16 +36,24 @@ fn origin_of_weights(source: &ModelSource) -> String {
     }
 }
 
-pub(crate) fn plan_part(plan: &Plan, workload: &Workload, repeat: u32, mode: Mode) -> PlanPart {
+/// `sample_hz` is what the sampling thread of the instruments does, which an experiment may switch off.
+pub(crate) fn plan_part(
+    plan: &Plan,
+    workload: &Workload,
+    repeat: u32,
+    mode: Mode,
+    sample_hz: f64,
+) -> PlanPart {
     PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,
+        forced: workload.forced_digest(),
         generate: workload.generate,
         sampling: workload.sampling,
         stop: workload.stop,
         isolation: plan.run.isolation,
         warmup: plan.run.warmup,
-        sample_hz: plan.instruments.sample_hz,
+        sample_hz,
         mode,
         name: plan.name.clone(),
         repeat,

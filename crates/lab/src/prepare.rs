@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use lab_core::model::ModelSource;
 use lab_core::plan::{EngineKind, Plan};
-use lab_core::workload::{PromptSpec, Workload, draw_prompt};
+use lab_core::workload::{Decode, PromptSpec, Workload, WorkloadSpec, draw_forced, draw_prompt};
 use lab_host::{Roots, Unavailable, memory};
 use lab_model::gguf::{Gguf, GgufError};
 use lab_model::llama::LlamaShape;
@@ -122,7 +122,7 @@ pub(crate) fn check_foreseen(plan: &Plan, foreseen: &Foreseen, roots: &Roots) ->
     }
 }
 
-/// Turns the plan's prompt into token ids for a model.
+/// Turns the plan's prompt, and what it forces, into token ids for a model.
 pub(crate) fn workload(plan: &Plan, model: &Header) -> Result<Workload> {
     let spec = &plan.workload;
     let prompt = match &spec.prompt {
@@ -139,15 +139,30 @@ pub(crate) fn workload(plan: &Plan, model: &Header) -> Result<Workload> {
     if prompt.is_empty() {
         return Err(Failure::usage(anyhow!("the prompt's text holds no token of this model")));
     }
-    Ok(Workload { prompt, generate: spec.generate, sampling: spec.sampling, stop: spec.stop })
+    let forced = forced(spec, prompt.len(), &model.shape)?;
+    let WorkloadSpec { generate, sampling, stop, .. } = *spec;
+    Ok(Workload { prompt, generate, sampling, stop, forced })
 }
 
-/// Draws a prompt. One that is longer than the context is refused first: four billion ids take 16 GB.
+/// Draws a prompt. One that is longer than the context is refused first.
 fn draw(seed: u64, n_prompt: u32, n_generate: u32, shape: &LlamaShape) -> Result<Vec<u32>> {
-    let positions = u64::from(n_prompt) + u64::from(n_generate);
+    check_drawable(n_prompt, u64::from(n_prompt) + u64::from(n_generate), shape)?;
+    Ok(draw_prompt(seed, n_prompt, shape.vocabulary))
+}
+
+/// Draws what the engine is to be fed behind the prompt: a token for each one generated but the last, which nothing
+/// follows.
+fn forced(spec: &WorkloadSpec, n_prompt: usize, shape: &LlamaShape) -> Result<Option<Vec<u32>>> {
+    let Decode::Forced { seed } = spec.decode else { return Ok(None) };
+    check_drawable(spec.generate, n_prompt as u64 + u64::from(spec.generate), shape)?;
+    Ok(Some(draw_forced(seed, spec.generate.saturating_sub(1), shape.vocabulary)))
+}
+
+/// Refuses to draw more ids than the context has positions: four billion ids take 16 GB.
+fn check_drawable(n_ids: u32, positions: u64, shape: &LlamaShape) -> Result<()> {
     match too_long(positions, shape.context) {
-        Some(problem) if n_prompt > shape.context => Err(Failure::usage(anyhow!(problem))),
-        _ => Ok(draw_prompt(seed, n_prompt, shape.vocabulary)),
+        Some(problem) if n_ids > shape.context => Err(Failure::usage(anyhow!(problem))),
+        _ => Ok(()),
     }
 }
 
@@ -235,6 +250,8 @@ fn exit_of(error: &SourceError) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use lab_core::workload::{Sampling, Stop};
+
     use super::*;
 
     /// A host with 64 MiB of memory, of which this much is available, and a control group that permits 16 MiB.
@@ -251,6 +268,49 @@ mod tests {
         std::fs::write(sys.join("fs/cgroup/lab/memory.max"), "16777216\n").unwrap();
         let roots = Roots::new(&proc, &sys);
         (folder, roots)
+    }
+
+    /// A model of 300 tokens and a context of 512.
+    fn shape() -> LlamaShape {
+        LlamaShape {
+            architecture: "llama".to_owned(),
+            layers: 1,
+            embedding: 256,
+            feed_forward: 256,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 64,
+            vocabulary: 300,
+            context: 512,
+            rope_base: 10_000.0,
+            rope_dimension: 64,
+            experts: 0,
+        }
+    }
+
+    fn spec(generate: u32, decode: Decode) -> WorkloadSpec {
+        let (sampling, stop) = (Sampling::Greedy, Stop::Length);
+        WorkloadSpec { prompt: PromptSpec::Tokens(vec![1]), generate, sampling, stop, decode }
+    }
+
+    #[test]
+    fn a_token_is_forced_for_each_one_generated_but_the_last() {
+        let drawn = |generate, seed| forced(&spec(generate, Decode::Forced { seed }), 8, &shape()).unwrap();
+        let ids = drawn(65, 1).unwrap();
+        assert_eq!((ids.len(), drawn(65, 1)), (64, Some(ids.clone())));
+        assert!(ids.iter().all(|id| *id < 300), "{ids:?}");
+        assert_ne!(drawn(65, 2), Some(ids.clone()));
+        assert_ne!(draw(1, 64, 65, &shape()).unwrap(), ids, "the prompt of the same seed is another");
+        assert_eq!(drawn(1, 1), Some(Vec::new()));
+        assert_eq!(forced(&spec(65, Decode::Free), 8, &shape()).unwrap(), None);
+    }
+
+    #[test]
+    fn more_tokens_than_the_context_holds_are_refused_before_they_are_drawn() {
+        let refusal = forced(&spec(u32::MAX, Decode::Forced { seed: 1 }), 8, &shape()).unwrap_err();
+        assert_eq!(refusal.exit, Exit::Usage);
+        let sentence = refusal.sentence();
+        assert_eq!(sentence, "the workload fills 4294967303 positions; the model was made for 512");
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn header(plan: &Plan, repeat: u32, mode: Mode, bench: &Bench<'_>) ->
         tolerances: plan.tolerances.clone().into_iter().collect(),
         fingerprint: Fingerprint {
             model: model_part.record(),
-            plan: identity::plan_part(plan, workload, repeat, mode).record(),
+            plan: identity::plan_part(plan, workload, repeat, mode, instruments.set.sample_hz).record(),
             backend: backend.record(),
             hardware: hardware.clone(),
             engine: identity::engine_part(&plan.engine.kind, hello, executable).record(),

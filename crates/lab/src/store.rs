@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Once;
 
 use lab_compare::foresee::Calibrations;
 use lab_compare::{Policy, noise};
-use lab_core::calibration::Calibration;
+use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration};
 use lab_core::digest::Digest;
-use lab_core::metric::{METRICS, Metric};
-use lab_core::record::{Session, SessionHeader};
+use lab_core::metric::{METRICS, Metric, speed};
+use lab_core::record::{Session, SessionHeader, SessionId};
 use lab_core::report::Drift;
-use lab_store::{CalibrationKind, Mode, ResolveError, Store, StoreError};
+use lab_store::{CalibrationKind, CalibrationRow, Mode, ResolveError, Store, StoreError};
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -70,13 +72,44 @@ fn drifts(
     judged.map(drift).collect()
 }
 
-/// Returns the newest calibrations of a family, as far as there are any that this version reads.
+/// Returns the newest calibrations of a family that this version reads. What is passed over is told.
 pub(crate) fn calibrations(store: &Store, family: &Digest) -> Result<Calibrations> {
-    let newest = |kind| -> Result<Option<Calibration>> {
-        let newest = store.calibrations(family, kind)?.into_iter().next();
-        Ok(newest.and_then(|row| serde_json::from_value(row.body).ok()))
+    let mut skipped = Vec::new();
+    let mut newest = |kind| -> Result<Option<Calibration>> {
+        Ok(newest_readable(store.calibrations(family, kind)?, &mut skipped))
     };
-    Ok(Calibrations { compare: newest(CalibrationKind::Compare)?, ab: newest(CalibrationKind::Ab)? })
+    let calibrations =
+        Calibrations { compare: newest(CalibrationKind::Compare)?, ab: newest(CalibrationKind::Ab)? };
+    if !skipped.is_empty() {
+        // A command may ask more than once, and its user is told once.
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| say(&format!("note: skipped what does not read: {}", skipped.join("; "))));
+    }
+    Ok(calibrations)
+}
+
+/// Returns the first that reads, and adds words for those in front of it.
+fn newest_readable(newest_first: Vec<CalibrationRow>, skipped: &mut Vec<String>) -> Option<Calibration> {
+    newest_first.into_iter().find_map(|CalibrationRow { id, kind, body, .. }| match read_calibration(body) {
+        Ok(calibration) => Some(calibration),
+        Err(reason) => {
+            skipped.push(format!("the calibration `{id}` of kind `{kind}` ({reason})"));
+            None
+        }
+    })
+}
+
+fn read_calibration(body: Value) -> std::result::Result<Calibration, String> {
+    match body["schema"].as_str() {
+        Some(CALIBRATION_SCHEMA) => {}
+        Some(other) => return Err(format!("its schema is `{other}`, this lab reads `{CALIBRATION_SCHEMA}`")),
+        None => return Err("it names no schema".to_owned()),
+    }
+    let calibration: Calibration = serde_json::from_value(body).map_err(|error| error.to_string())?;
+    match calibration.metric == speed().id() {
+        true => Ok(calibration),
+        false => Err(format!("it is about `{}`, this lab asks about `{}`", calibration.metric, speed().id())),
+    }
 }
 
 /// Returns what the store knows that a comparison with a baseline needs: drift, and what the host supports. The candidate is
@@ -90,14 +123,37 @@ pub(crate) fn policy(
     Ok(Policy { drifts: drifts(store, baseline, candidate)?, calibrations, ..Policy::default() })
 }
 
-/// Finds the session that a gate compares with: by the name of a baseline, or as any session is named.
+/// Finds the session that a gate compares with: by the name of a baseline, or as any session is named behind a `@` or by its
+/// digits.
 pub(crate) fn load_baseline(store: &Store, typed: &str) -> Result<Session> {
-    let named = store.resolve(&format!("@{typed}"));
-    let id = match named {
-        Ok(id) if !typed.starts_with('@') => id,
-        _ => store.resolve(typed)?,
+    let id = match typed.starts_with('@') {
+        true => store.resolve(typed)?,
+        false => resolve_baseline(store, typed)?,
     };
     Ok(store.load(&id)?)
+}
+
+/// Only what is no name at all may be an id: a name that cannot be read, or that somebody removed, never becomes the session
+/// whose digits happen to match.
+fn resolve_baseline(store: &Store, typed: &str) -> std::result::Result<SessionId, ResolveError> {
+    match store.resolve(&format!("@{typed}")) {
+        Err(unknown @ ResolveError::UnknownName { .. }) if may_be_id(typed) => {
+            store.resolve(typed).map_err(|error| match error {
+                ResolveError::Unknown { .. } => unknown,
+                other => other,
+            })
+        }
+        resolved => resolved,
+    }
+}
+
+/// Digits that a listing shows of an id: with fewer, a word such as `fade` is a name.
+const FEWEST_DIGITS: usize = 8;
+
+fn may_be_id(typed: &str) -> bool {
+    let is_of_id = |byte: u8| byte == b'-' || byte.is_ascii_hexdigit();
+    let n_digits = typed.bytes().filter(u8::is_ascii_hexdigit).count();
+    n_digits >= FEWEST_DIGITS && typed.bytes().all(is_of_id)
 }
 
 impl From<StoreError> for Failure {

@@ -145,6 +145,7 @@ fn the_same_engine_says_the_same_twice_and_stepping_changes_nothing() {
         generate: 24,
         sampling: Sampling::Greedy,
         stop: Stop::Length,
+        forced: None,
     };
     let _alone = alone();
     let mut engine = loaded(&model, workload.positions());

@@ -238,6 +238,59 @@ fn all_looks_together_hold_the_truth_as_often_as_is_claimed() {
     }
 }
 
+/// `lab run --until decided-against`: a baseline that is there, and a candidate that is looked at launch after launch.
+#[test]
+fn a_session_measured_until_it_is_decided_is_wrong_no_more_often() {
+    println!(
+        "| launches of the baseline | true change | some look misses | regressed | equivalent | median launches |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let stopping = plan(36);
+    for n_baseline in [5, 12, 36] {
+        for change in [0.0, -0.03, -0.06] {
+            let (mut missed, mut red, mut green) = (0, 0, 0);
+            let mut lengths = Vec::new();
+            for trial in 0..N_TRIALS {
+                let mut draw = Draw::new(8, trial);
+                let launches = |draw: &mut Draw, n: u32, level: f64| {
+                    (0..n).map(|_| level + 0.02 * draw.normal()).collect::<Vec<f64>>()
+                };
+                let ours = location(&launches(&mut draw, n_baseline, 0.0)).expect("five launches");
+                let (mut theirs, mut is_decided, mut misses) = (Vec::new(), false, false);
+                for look in &stopping.looks {
+                    let n_more = look - u32::try_from(theirs.len()).expect("a small count");
+                    theirs.extend(launches(&mut draw, n_more, f64::ln_1p(change)));
+                    let change_found = ours.to(location(&theirs).expect("four launches"));
+                    let (low, high) = change_found.interval(stopping.look_confidence);
+                    misses |= low > f64::ln_1p(change) || high < f64::ln_1p(change);
+                    let verdict = place(low.exp_m1(), high.exp_m1(), TOLERANCE, Direction::Higher);
+                    if !is_decided && verdict != Verdict::Inconclusive {
+                        is_decided = true;
+                        red += u32::from(verdict == Verdict::Regressed);
+                        green += u32::from(verdict == Verdict::Equivalent);
+                        lengths.push(*look);
+                    }
+                }
+                missed += u32::from(misses);
+                lengths.extend((!is_decided).then_some(stopping.most()));
+            }
+            lengths.sort_unstable();
+            let [missed, red, green] = [missed, red, green].map(|k| Tally { k, n: N_TRIALS });
+            println!(
+                "| {n_baseline} | {:.0} % | {missed} | {red} | {green} | {} |",
+                change * 100.0,
+                lengths[lengths.len() / 2]
+            );
+            assert!(missed.is_compatible_with_at_most(0.05), "{n_baseline} {change}: missed {missed}");
+            assert!(change != 0.0 || red.is_compatible_with_at_most(0.01), "{n_baseline}: regressed {red}");
+            assert!(
+                change != -0.03 || green.is_compatible_with_at_most(0.05),
+                "{n_baseline}: equivalent {green}"
+            );
+        }
+    }
+}
+
 /// Returns the confidence at which the interval of these values has 0 as one of its ends.
 fn confidence_to_hold(values: &[f64]) -> f64 {
     use statrs::distribution::{ContinuousCDF as _, StudentsT};

@@ -33,7 +33,8 @@ pub struct Inputs<'a> {
 impl Inputs<'_> {
     /// Returns the stretch of time in which the execution was active: from the request to the last token.
     pub fn window(&self) -> ActiveWindow {
-        ActiveWindow { from_ns: self.request_ns, to_ns: self.request_ns + self.timeline.total_ns() }
+        let to_ns = self.request_ns.saturating_add(self.timeline.total_ns());
+        ActiveWindow { from_ns: self.request_ns, to_ns }
     }
 
     /// Returns the share of the memory's bandwidth at which decoding read the weights, from 0 up.
@@ -322,6 +323,14 @@ mod tests {
         check("prefill_tokens_per_sec", &stamps, 500.0);
         check("decode_tokens_per_sec", &stamps, 30.0);
         check("load_ms", &stamps, 7.0);
+    }
+
+    #[test]
+    fn a_damaged_stamp_makes_a_window_that_ends_with_the_clock() {
+        let timeline = millis(&[100]);
+        let observation = Observation::unobserved(Reading::Value(45_600_000));
+        let inputs = Inputs { request_ns: u64::MAX - 1, ..inputs(&timeline, &observation) };
+        assert_eq!(inputs.window(), ActiveWindow { from_ns: u64::MAX - 1, to_ns: u64::MAX });
     }
 
     #[test]

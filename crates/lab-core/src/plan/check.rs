@@ -15,7 +15,7 @@ use crate::metric::{self, METRICS};
 use crate::model::{ModelSource, ModelSpec, Requantize};
 use crate::nearest::nearest;
 use crate::tolerance::Tolerance;
-use crate::workload::{PromptSpec, Sampling, Stop, WorkloadSpec};
+use crate::workload::{Decode, PromptSpec, Sampling, Stop, WorkloadSpec};
 
 /// Measured repetitions when the plan names none.
 const DEFAULT_REPEAT: u32 = 5;
@@ -224,7 +224,9 @@ fn check_wheel(requirement: String, member: String, span: Range<usize>) -> Resul
 }
 
 fn check_workload(workload: raw::Workload, complaints: &mut Complaints) -> Option<WorkloadSpec> {
-    let raw::Workload { prompt, generate, seed, temperature, stop } = workload;
+    let raw::Workload { prompt, generate, seed, temperature, stop, decode } = workload;
+    let stop = stop.unwrap_or(Stop::Length);
+    let has_seed = seed.is_some();
     let seed = seed.map_or(Some(0), |seed| complaints.keep(check_seed(&seed)));
     let prompt = complaints.keep(check_prompt(prompt, seed.unwrap_or_default()));
     let generate = complaints.keep(at_least_one(&generate, "generate"));
@@ -232,12 +234,33 @@ fn check_workload(workload: raw::Workload, complaints: &mut Complaints) -> Optio
         None => Some(Sampling::Greedy),
         Some(temperature) => complaints.keep(check_temperature(&temperature, seed.unwrap_or_default())),
     };
-    Some(WorkloadSpec {
-        prompt: prompt?,
-        generate: generate?,
-        sampling: sampling?,
-        stop: stop.unwrap_or(Stop::Length),
-    })
+    let drawn_from = has_seed.then(|| seed.unwrap_or_default());
+    let decode = complaints.keep(check_decode(decode, stop, drawn_from));
+    Some(WorkloadSpec { prompt: prompt?, generate: generate?, sampling: sampling?, stop, decode: decode? })
+}
+
+/// Forced tokens are part of what is measured: they are drawn from a seed that somebody has named, and end nothing.
+fn check_decode(
+    decode: Option<Spanned<raw::Decode>>,
+    stop: Stop,
+    seed: Option<u64>,
+) -> Result<Decode, PlanError> {
+    let Some(decode) = decode.filter(|decode| *decode.get_ref() == raw::Decode::Forced) else {
+        return Ok(Decode::Free);
+    };
+    match (stop, seed) {
+        (Stop::Eos, _) => Err(complaint(
+            decode.span(),
+            "forced tokens are drawn and not chosen, so end-of-sequence among them must end nothing",
+            Some("drop `stop = \"eos\"`, or set `decode = \"free\"`"),
+        )),
+        (Stop::Length, None) => Err(complaint(
+            decode.span(),
+            "forced tokens are drawn from a seed, and the plan names none",
+            Some("add `seed = 1`, or another number, to [workload]"),
+        )),
+        (Stop::Length, Some(seed)) => Ok(Decode::Forced { seed }),
+    }
 }
 
 /// Canonical JSON (RFC 8785) writes numbers as doubles: beyond 2⁵³ two seeds could share a fingerprint.

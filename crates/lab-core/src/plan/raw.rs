@@ -126,7 +126,7 @@ pub(super) struct Workload {
     /// Tokens to generate.
     #[schemars(with = "u32", range(min = 1))]
     pub(super) generate: Spanned<u32>,
-    /// Seed of a random prompt and of the sampling. 0 when absent.
+    /// Seed of a random prompt, of the sampling and of forced tokens. 0 when absent; forced tokens need one.
     #[serde(default)]
     #[schemars(with = "Option<u64>", range(max = 9_007_199_254_740_992_u64))]
     pub(super) seed: Option<Spanned<u64>>,
@@ -136,6 +136,21 @@ pub(super) struct Workload {
     pub(super) temperature: Option<Spanned<f64>>,
     /// When generation ends: `length` (the default; end-of-sequence is ignored) or `eos`.
     pub(super) stop: Option<Stop>,
+    /// What the engine is fed behind the prompt: `free` (the default), what it chose itself, or `forced`, tokens drawn from
+    /// the seed.
+    #[serde(default)]
+    #[schemars(with = "Option<Decode>")]
+    pub(super) decode: Option<Spanned<Decode>>,
+}
+
+/// What the engine is fed behind the prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Decode {
+    /// The token that it chose last.
+    Free,
+    /// Tokens drawn from the seed, whatever it chose.
+    Forced,
 }
 
 /// The prompt: exactly one of `random`, `text`, `tokens`.

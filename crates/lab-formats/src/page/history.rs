@@ -5,7 +5,7 @@ use lab_core::metric::{Direction, short_name};
 use super::minutes;
 use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
 use crate::history::{Change, Effect, HistoryChange, HistoryDocument, HistorySession};
-use crate::plot::{Mark, draw};
+use crate::plot::{Mark, Plot};
 use crate::quantity::format_value;
 
 /// Digits of a family that a page shows, as of fingerprints.
@@ -19,10 +19,9 @@ pub fn history(document: &HistoryDocument) -> Page {
         Block::Grid(grid(document)),
     ];
     let values: Vec<Option<f64>> = document.sessions.iter().map(|session| session.mean).collect();
-    let marks: Vec<Mark> = document.change_points.iter().map(mark).collect();
-    let figure = draw(&values, &marks);
-    if !figure.is_empty() {
-        blocks.push(Block::Figure(figure));
+    if values.iter().any(Option::is_some) {
+        let marks = document.change_points.iter().map(mark).collect();
+        blocks.push(Block::Figure(Plot { values, marks }));
     }
     blocks.push(Block::Lines(conclusion(document)));
     Page(blocks)

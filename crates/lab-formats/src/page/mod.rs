@@ -23,12 +23,14 @@ pub use plan_check::plan_check;
 pub use report::report;
 pub use session::{details, repetitions, session};
 
+use crate::plot::Plot;
+
 /// Blocks, from top to bottom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Page(pub Vec<Block>);
 
 /// One block of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Block {
     /// What the page is about.
     Title(String),
@@ -38,8 +40,8 @@ pub enum Block {
     Grid(Grid),
     /// Sentences of their own, one a line.
     Lines(Vec<Text>),
-    /// Lines drawn in text, each of spans: neither broken nor filled.
-    Figure(Vec<Vec<Text>>),
+    /// A series drawn in text.
+    Figure(Plot),
 }
 
 /// Text and what it means for the reader. The words alone must say it too: colour is never the only carrier.

@@ -299,18 +299,29 @@ fn point_rule(metrics: &[MetricComparison]) -> Option<String> {
     (!said.is_empty()).then(|| format!("the contract's rule of means would say: {}", said.join(", ")))
 }
 
+/// Says why metrics have no verdict, those of one reason together: `watts_avg, energy_total_j not judged: no energy meter`.
+fn reasons(metrics: &[MetricComparison]) -> Vec<String> {
+    let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    for metric in metrics {
+        let (state, reason) = match &metric.judgement {
+            Judgement::Inconclusive { reason } => ("inconclusive", reason),
+            Judgement::NotJudged { .. } | Judgement::Refused { .. } if is_detail(&metric.metric) => continue,
+            Judgement::NotJudged { reason } => ("not judged", reason),
+            Judgement::Refused { reason } => ("refused", reason),
+            _ => continue,
+        };
+        let name = bare_name(&metric.metric);
+        match groups.iter_mut().find(|(own, why, _)| (*own, *why) == (state, reason)) {
+            Some((_, _, names)) => names.push(name),
+            None => groups.push((state, reason, vec![name])),
+        }
+    }
+    let words =
+        |(state, reason, names): &(&str, &str, Vec<&str>)| format!("{} {state}: {reason}", names.join(", "));
+    groups.iter().map(words).collect()
+}
+
 fn notes(report: &Report) -> Vec<Text> {
-    let reasons = report.metrics.iter().filter_map(|metric| match &metric.judgement {
-        Judgement::Inconclusive { reason } => {
-            Some(format!("{} inconclusive: {reason}", bare_name(&metric.metric)))
-        }
-        Judgement::NotJudged { .. } | Judgement::Refused { .. } if is_detail(&metric.metric) => None,
-        Judgement::NotJudged { reason } => {
-            Some(format!("{} not judged: {reason}", bare_name(&metric.metric)))
-        }
-        Judgement::Refused { reason } => Some(format!("{} refused: {reason}", bare_name(&metric.metric))),
-        _ => None,
-    });
     let unofficial: Vec<&str> = report
         .metrics
         .iter()
@@ -339,6 +350,7 @@ fn notes(report: &Report) -> Vec<Text> {
     let by_interval = report.rule == Rule::Interval && !report.metrics.is_empty();
     let drift = by_interval.then(|| drift(&report.metrics)).flatten();
     let point = by_interval.then(|| point_rule(&report.metrics)).flatten();
-    let reasons = reasons.chain(suspicions).chain(admitted).chain(rules).chain(point).chain(drift);
-    reasons.chain(unofficial).chain(loosened).chain(context).map(Text::plain).collect()
+    let reasons = reasons(&report.metrics).into_iter().chain(suspicions).chain(admitted).chain(rules);
+    let notes = reasons.chain(point).chain(drift).chain(unofficial).chain(loosened).chain(context);
+    notes.map(Text::plain).collect()
 }

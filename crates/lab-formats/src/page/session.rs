@@ -197,7 +197,8 @@ fn workload(session: &Session) -> String {
         (Some(least), Some(most)) => format!("; percentiles over {least} to {most} token gaps each"),
         _ => String::new(),
     };
-    format!("{} prompt tokens, {} to generate{percentiles}", workload.prompt.len(), workload.generate)
+    let fed = if workload.forced.is_some() { ", fed drawn tokens" } else { "" };
+    format!("{} prompt tokens, {} to generate{fed}{percentiles}", workload.prompt.len(), workload.generate)
 }
 
 fn engine(fingerprint: &Fingerprint) -> String {

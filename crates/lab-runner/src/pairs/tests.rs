@@ -48,7 +48,13 @@ fn run_in<E>(
     decide: &mut dyn FnMut(u32) -> Decision,
 ) -> Result<SessionStatus, E> {
     let Setup { generate, stop, mode, ref looks, warmup_tokens, each_pair, closing } = *setup;
-    let workload = |side| Workload { prompt: vec![side as u32], generate, sampling: Sampling::Greedy, stop };
+    let workload = |side| Workload {
+        prompt: vec![side as u32],
+        generate,
+        sampling: Sampling::Greedy,
+        stop,
+        forced: None,
+    };
     let load = |side| LoadRequest { model: format!("{side:?}"), positions: 99, profile: false };
     let (workloads, loads) = (Side::BOTH.map(workload), Side::BOTH.map(load));
     let stopping = StoppingPlan { looks: looks.clone(), confidence: 0.95, look_confidence: 0.98 };

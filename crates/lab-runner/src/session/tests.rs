@@ -112,7 +112,13 @@ fn story_of(
     answers: Vec<Option<EngineError>>,
     disturbed: u32,
 ) -> (String, SessionStatus) {
-    let workload = Workload { prompt: vec![1], generate: 2, sampling: Sampling::Greedy, stop: Stop::Length };
+    let workload = Workload {
+        prompt: vec![1],
+        generate: 2,
+        sampling: Sampling::Greedy,
+        stop: Stop::Length,
+        forced: None,
+    };
     let load = LoadRequest { model: String::new(), positions: 3, profile: false };
     let mut order = Order {
         workload: &workload,

@@ -166,6 +166,16 @@ fn a_damaged_row_is_named_and_keeps_nobody_from_the_sessions() {
 }
 
 #[test]
+fn the_nearest_name_is_told_by_the_rule_of_all_names() {
+    let known = [name("ab"), name("release/2026-01-02")];
+    for (typed, expected) in [("release", Some("release/2026-01-02")), ("xb", None)] {
+        let found = nearest(typed, &known);
+        assert_eq!(found.as_ref().map(BaselineName::as_str), expected, "{typed}");
+        assert_eq!(lab_core::nearest::nearest(typed, known.iter().map(BaselineName::as_str)), expected);
+    }
+}
+
+#[test]
 fn many_names_are_offered_on_one_line() {
     let names: Vec<BaselineName> = (0..11).map(|n| name(&format!("n{n}"))).collect();
     assert_eq!(offer(None, &names), "known are `n0`, `n1`, `n2`, `n3`, `n4`, `n5`, `n6`, `n7`, and 3 more");

@@ -1,5 +1,8 @@
 //! Listings, short ids and loading.
 
+use lab_core::experiment::{StoppingPlan, Until};
+use lab_core::record::SessionHeader;
+
 use super::*;
 use crate::fixture::{Scratch, header, id, measured, record, record_unfinished, scratch, session};
 
@@ -143,4 +146,18 @@ fn a_session_that_is_not_there_is_an_error() {
     let error = scratch.store.load(&id(5)).unwrap_err();
     assert_eq!(error.to_string(), format!("the store holds no session {}", id(5)));
     assert_eq!(scratch.store.list(&ListFilter::default()).unwrap(), []);
+}
+
+#[test]
+fn a_session_whose_stopping_plan_makes_no_sense_is_a_damaged_row() {
+    let stopping = StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.98 };
+    let until = Some(Until { against: id(1), stopping });
+    let mut scratch = scratch();
+    scratch.store.begin_session(&SessionHeader { until, ..header(2) }).unwrap();
+    let damage = "DROP TRIGGER session_is_never_updated;
+        UPDATE session SET body = json_set(body, '$.until.stopping.look_confidence', 1.0)";
+    scratch.raw().execute_batch(damage).unwrap();
+    let error = scratch.store.load(&id(2)).unwrap_err().to_string();
+    assert!(error.starts_with("the stored row `session:"), "{error}");
+    assert!(error.contains("a confidence of 1, not between 0 and 1"), "{error}");
 }

@@ -141,6 +141,11 @@ fn set(arguments: &SetArguments, global: &Global) -> Result<Exit> {
 
 /// Says why nothing can be compared with a session, if nothing can.
 fn unfit(session: &Session) -> Option<&'static str> {
+    if session.header.experiment.is_some() {
+        return Some(
+            "it is one side of an experiment, which compares with the other side alone; `lab run` makes one",
+        );
+    }
     match session.status() {
         SessionStatus::Failed => Some("it failed, no measured repetition completed"),
         SessionStatus::Unfinished => Some("it is unfinished: it still runs, or it was killed"),
@@ -156,12 +161,17 @@ fn unfit(session: &Session) -> Option<&'static str> {
 
 /// Says what makes a session a worse baseline than it could be.
 fn reservations(session: &Session) -> Vec<String> {
-    let asked = session.header.repeat as usize;
+    // One that stopped by its plan was asked for no more than it has.
+    let is_fixed = session.header.until.is_none();
+    let asked = if is_fixed { session.header.repeat as usize } else { session.completed().count() };
     let usable: Vec<&Validity> = session.usable().map(|(_, completed)| &completed.validity).collect();
     let n_suspect = usable.iter().filter(|validity| matches!(validity, Validity::Suspect(_))).count();
     let mut notes = Vec::new();
     if usable.len() < asked {
         notes.push(format!("only {} of {asked} repetitions of it count", usable.len()));
+    }
+    if session.status() != SessionStatus::Completed {
+        notes.push(format!("it is {}, and comparisons with it show a loss or nothing", session.status()));
     }
     if n_suspect > 0 {
         notes.push(format!(

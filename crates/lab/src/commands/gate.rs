@@ -5,7 +5,7 @@ mod self_test;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use lab_compare::{Policy, gate};
 use lab_core::fingerprint::PartKind;
@@ -36,7 +36,7 @@ gate could not fire.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// The session compared with: the name of a baseline, or a session as in `lab compare`.
+    /// The session compared with: the name of a baseline, `@latest~1`, or an id, at least the eight digits of a listing.
     #[arg(long, value_name = "NAME", required_unless_present = "self_test")]
     baseline: Option<String>,
     /// The session under judgement.
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "RULE", default_value = "interval")]
     rule: DecidingRule,
     /// Plant a regression that must fail and a pair of equals that must pass, and see that they do.
-    #[arg(long, conflicts_with_all = ["baseline", "candidate", "vary"])]
+    #[arg(long, conflicts_with_all = ["baseline", "candidate", "vary", "rule", "format"])]
     self_test: bool,
     /// What to print.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
@@ -121,20 +121,22 @@ fn show(gate: &Gate, format: GateFormat, global: &Global) -> Result<()> {
         GateFormat::Markdown => print(&markdown::render(&page::gate(gate))),
         GateFormat::Junit => print(&junit::to_text(gate)),
         GateFormat::Github => {
-            summarise(gate)?;
-            print(&github::to_text(gate))
+            print(&github::to_text(gate))?;
+            summarise(gate);
+            Ok(())
         }
     }
 }
 
-/// Appends the report to the step's summary, where GitHub asks for one.
-fn summarise(gate: &Gate) -> Result<()> {
-    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return Ok(()) };
+/// Appends the report to the step's summary, where GitHub asks for one. Without it the verdict is still the verdict.
+fn summarise(gate: &Gate) {
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    let path = PathBuf::from(path);
     let opened = std::fs::OpenOptions::new().create(true).append(true).open(&path);
     let written = opened.and_then(|mut file| file.write_all(markdown::render(&page::gate(gate)).as_bytes()));
-    written
-        .with_context(|| format!("cannot write the step's summary to `{}`", path.display()))
-        .map_err(Failure::run)
+    if let Err(error) = written {
+        say(&format!("note: cannot write the step's summary to `{}`: {error}", path.display()));
+    }
 }
 
 fn exit_of(gate: &Gate) -> Exit {

@@ -72,6 +72,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let plan = plan_file::load(&arguments.plan, global.color)?;
     let host = Host::resolve(&plan, global)?;
     let mut bench = Bench::ready(&plan, &arguments.plan, &host, &Arc::default(), global)?;
+    refuse_without_instruments(&plan, &bench)?;
     bench.calibrate(&plan, global)?;
     let toggled = measure(&plan, arguments, &bench)?;
     let effect = paired_effect(&toggled.blocks).map_err(|error| Failure::run(anyhow!(error)))?;
@@ -85,6 +86,15 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         OverheadConclusion::Beyond => Exit::NotReproduced,
         OverheadConclusion::Inconclusive => Exit::Inconclusive,
     })
+}
+
+/// Blocks that differ in nothing say nothing.
+fn refuse_without_instruments(plan: &Plan, bench: &Bench<'_>) -> Result<()> {
+    if plan.instruments.sample_hz > 0.0 || bench.instruments.set.meters.value().is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!("the plan turns every instrument off that runs beside the engine"))
+        .hint("raise `sample_hz` in `[instruments]`, or name an energy source"))
 }
 
 /// What a toggle experiment saw.
@@ -111,12 +121,6 @@ fn measure(plan: &Plan, arguments: &Arguments, bench: &Bench<'_>) -> Result<Togg
     toggle.blocks(arguments.blocks, arguments.tokens)?;
     let toggled = toggle.toggled;
     let n_on = toggled.blocks.iter().filter(|block| block.arm == Arm::On).count();
-    if plan.instruments.sample_hz <= 0.0 && bench.instruments.set.meters.value().is_none() {
-        return Err(Failure::usage(anyhow!(
-            "the plan turns every instrument off that runs beside the engine"
-        ))
-        .hint("raise `sample_hz` in `[instruments]`, or name an energy source"));
-    }
     if plan.instruments.sample_hz > 0.0 && toggled.n_ticks < n_on {
         let (ticks, tokens) = (toggled.n_ticks, arguments.tokens);
         return Err(Failure::usage(anyhow!(

@@ -10,7 +10,7 @@ use lab_core::metric::METRICS;
 use lab_core::model::ModelSource;
 use lab_core::plan::{EnergySource, EngineKind, Plan};
 use lab_core::record::{Session, SessionStatus};
-use lab_core::workload::{PromptSpec, Sampling, Stop, Workload};
+use lab_core::workload::{Decode, PromptSpec, Sampling, Stop, Workload};
 use lab_formats::plan_check::{
     EnergyCheck, EngineBlock, MemoryBlock, ModelBlock, PLAN_CHECK_SCHEMA, PlanCheckDocument, RunBlock,
     TimeBlock, ToleranceRow, WorkloadBlock,
@@ -256,11 +256,15 @@ fn workload_block(plan: &Plan, workload: Option<&Workload>) -> WorkloadBlock {
         Stop::Length => "exactly this many",
         Stop::Eos => "or until end-of-sequence",
     };
+    let fed = match spec.decode {
+        Decode::Free => String::new(),
+        Decode::Forced { seed } => format!(", fed tokens drawn from seed {seed}"),
+    };
     WorkloadBlock {
         prompt,
         prompt_tokens: workload.map(|workload| workload.prompt.len()).or(known),
         generate: spec.generate,
-        sampling: format!("{choice}, {stop}"),
+        sampling: format!("{choice}, {stop}{fed}"),
     }
 }
 

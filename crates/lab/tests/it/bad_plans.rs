@@ -58,6 +58,15 @@ fn zero_is_refused_where_nothing_can_be_measured() {
 }
 
 #[test]
+fn forced_tokens_that_could_end_a_sequence_are_refused_where_they_are_forced() {
+    let plan = Plan::scripted().set("workload.decode", "forced").set("workload.stop", "eos");
+    check(
+        plan.text(),
+        &["end-of-sequence among them must end nothing", "plan.toml:", "decode = \"forced\"", "^"],
+    );
+}
+
+#[test]
 fn several_mistakes_are_shown_at_once() {
     let text = edited("repeat = 2", "repeat = 0").replace("generate = 4", "generate = 0");
     check(text, &["2 mistakes", "`repeat` must be at least 1", "`generate` must be at least 1"]);

@@ -314,3 +314,13 @@ fn every_command_explains_itself_with_examples() {
         lab.run(arguments).exits(0).prints("Example").prints("lab baseline");
     }
 }
+
+#[test]
+fn a_side_of_an_experiment_is_no_baseline() {
+    let lab = Lab::new();
+    lab.plan(Plan::steady()).run(&["ab", "plan.toml", "--pairs", "4", "--fixed", "--closing", "0"]);
+    lab.run(&["baseline", "set", "main"])
+        .exits(2)
+        .says("it is one side of an experiment")
+        .says("`lab run` makes one");
+}

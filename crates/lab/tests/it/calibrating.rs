@@ -1,6 +1,12 @@
 //! `lab calibrate`: what a host varies by when nothing changes, and what later comparisons make of it.
 
-use serde_json::json;
+use jiff::Timestamp;
+use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration, Grouped};
+use lab_core::digest::Digest;
+use lab_core::fixtures;
+use lab_store::{CalibrationKind, CalibrationRow, Store};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::harness::Lab;
 use crate::plan::Plan;
@@ -57,4 +63,59 @@ fn times_and_counts_that_make_no_sense_are_refused() {
     lab.run(&["calibrate", "plan.toml", "--sessions", "1"]).exits(2).says("1 is not in 2..");
     let absolute = Plan::steady().set("run.warmup", 1).set("tolerances.tokens_per_sec.absolute", 1.0);
     lab.plan(absolute).run(&["calibrate", "plan.toml"]).exits(2).says("no percentage");
+}
+
+/// A calibration of sessions that vary by half a percent from launch to launch.
+fn calibration(family: Digest) -> Value {
+    let calibration = Calibration {
+        schema: CALIBRATION_SCHEMA.to_owned(),
+        lab_version: "0.1.0".to_owned(),
+        plan: "quick".to_owned(),
+        family,
+        made_at: "2026-01-01T00:00:00Z".to_owned(),
+        metric: "engine.v0.1/tokens_per_sec".to_owned(),
+        tolerance: 0.03,
+        seconds: None,
+        groups: Vec::new(),
+        noise: Grouped { n_groups: 4, n_values: 20, within: 0.005, between: 0.001, serial_correlation: 0.0 },
+        rates: Vec::new(),
+        planted: Vec::new(),
+    };
+    serde_json::to_value(calibration).unwrap()
+}
+
+#[test]
+fn a_calibration_that_does_not_read_gives_way_to_the_one_before_it_and_is_told() {
+    let lab = Lab::new();
+    let sessions = [1, 2].map(|number| fixtures::session(number, &[20_000, 20_060, 19_980, 20_020, 20_050]));
+    sessions.iter().for_each(|session| lab.record(session));
+    let family = sessions[0].header.fingerprint.family();
+    let with = |key: &str, value: Value| {
+        let mut body = calibration(family);
+        body[key] = value;
+        body
+    };
+    let unread = [
+        with("schema", json!("lab.calibration.v9")),
+        with("metric", json!("engine.v0.1/watts_avg")),
+        with("noise", json!("loud")),
+    ];
+    let mut store = Store::open(&lab.store()).unwrap();
+    for (number, body) in (0_u8..).zip([&[calibration(family)], unread.as_slice()].concat()) {
+        let row = CalibrationRow {
+            id: Uuid::from_u128(u128::from(number) + 1),
+            made_at: Timestamp::from_second(number.into()).unwrap(),
+            fingerprint: family,
+            kind: CalibrationKind::Compare,
+            body,
+        };
+        store.append_calibration(&row).unwrap();
+    }
+    drop(store);
+    let [a, b] = sessions.map(|session| session.header.id.to_string());
+    let ran = lab.run(&["compare", &a, &b, "--format", "json"]);
+    assert!(ran.json()["support"]["detects"].as_f64().unwrap() > 0.03, "{ran:#?}");
+    assert_eq!(ran.stderr.matches("note: skipped").count(), 1, "{ran:#?}");
+    let ran = ran.says("its schema is `lab.calibration.v9`").says("it is about `engine.v0.1/watts_avg`");
+    ran.says("invalid type").says("the calibration `00000000-0000-0000-0000-000000000004` of kind `compare`");
 }

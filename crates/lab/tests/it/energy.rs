@@ -138,3 +138,43 @@ fn doctor_and_session_ask_the_library_that_the_environment_names() {
     run(&["run", "plan.toml"]).says(LIBRARY);
     run(&["doctor", "--format", "json"]).prints(LIBRARY);
 }
+
+#[test]
+fn an_experiment_reads_its_meter_in_uninterrupted_repetitions_behind_every_pair() {
+    let lab = Lab::new();
+    let (sys, proc) = (bare_sysfs(&lab), Procfs::new(&lab).path());
+    let plug: Vec<String> = ["echo", "7.5"].map(str::to_owned).to_vec();
+    let plan = slow()
+        .set("engine.script.token_us", 100_000)
+        .set("energy.external.unit", "watts")
+        .set("energy.external.interval_ms", 25)
+        .set("instruments.sample_hz", 60)
+        .set("energy.external.command", plug);
+    let words = ["ab", "plan.toml", "--pairs", "4", "--fixed", "--format", "json"];
+    let roots = ["--sysfs-root", sys.to_str().unwrap(), "--procfs-root", &proc];
+    let report = lab.plan(plan).run(&[&words[..], &roots].concat()).json();
+    schema::assert_fits(&report, "report.v2");
+    let rows = report["metrics"].as_array().unwrap();
+    let watts = rows.iter().find(|own| own["metric"] == "engine.v0.1/watts_avg").unwrap();
+    assert_eq!(watts["judgement"]["kind"], "equivalent", "{report:#}");
+    assert_eq!(watts["interval"]["value"]["n_candidate"], 4, "one value a pair");
+    let paired = &report["paired"];
+    assert_eq!(paired["uninterrupted_changes"].as_array().unwrap().len(), 4);
+    let side = lab.run(&["show", "@latest", "--format", "json"]).exits(0).json();
+    let (mut in_turn, mut alone) = (0, 0);
+    for execution in side["executions"].as_array().unwrap() {
+        match execution["metrics"]["watts_avg"].as_f64() {
+            Some(watts) => {
+                assert!((watts - 7.5).abs() < 1e-3, "{execution:#}");
+                alone += 1;
+            }
+            None => {
+                let reason = execution["unavailable"]["watts_avg"].as_str().unwrap();
+                assert!(reason.starts_with("generated in turn"), "{reason}");
+                in_turn += 1;
+            }
+        }
+    }
+    // Behind the last pair there are two rounds.
+    assert_eq!((in_turn, alone), (4, 5));
+}

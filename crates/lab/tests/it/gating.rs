@@ -1,7 +1,10 @@
 //! `lab gate`: passes, fails, and says why in every format.
 
+use std::path::Path;
+
 use lab_core::fixtures;
 use lab_core::record::Session;
+use rusqlite::Connection;
 
 use crate::harness::{Lab, Ran};
 use crate::schema;
@@ -83,6 +86,34 @@ fn github_gets_a_step_summary_where_it_asks_for_one() {
 }
 
 #[test]
+fn a_summary_that_cannot_be_written_costs_no_verdict() {
+    let lab = Lab::new();
+    let (baseline, candidate) = (session(1, 20_000, ""), session(2, 22_000, ""));
+    lab.record(&baseline);
+    lab.record(&candidate);
+    let id = baseline.header.id.to_string();
+    let gate = |summary: &Path| {
+        let mut command = lab.command(&["gate", "--baseline", &id, "--format", "github"]);
+        command.env("GITHUB_STEP_SUMMARY", summary);
+        Ran::of(command).exits(1).prints("::error title=lab gate::failed: regressed")
+    };
+    // A folder takes no text.
+    gate(&lab.path("")).says("note: cannot write the step's summary to");
+    let unset = gate(Path::new(""));
+    assert_eq!(unset.stderr, "", "an empty variable asks for nothing");
+}
+
+#[test]
+fn the_self_test_takes_nothing_that_it_would_pass_over() {
+    for further in
+        [["--format", "json"], ["--rule", "contract"], ["--baseline", "main"], ["--vary", "engine"]]
+    {
+        let ran = Lab::new().run(&[&["gate", "--self-test"], further.as_slice()].concat()).exits(2);
+        ran.says("cannot be used with").says(further[0]);
+    }
+}
+
+#[test]
 fn a_gate_proves_that_it_can_fire() {
     let lab = Lab::new();
     // What other tests do to this machine may leave it in doubt, and that is said; three times in a row it will not be.
@@ -90,6 +121,70 @@ fn a_gate_proves_that_it_can_fire() {
     let ran = tries.into_iter().find(|ran| ran.status != Some(3)).expect("a try that was not in doubt");
     ran.exits(0).says("planted regression: failed: regressed").says("equals: passed: equivalent");
     assert!(lab.newest().is_none(), "the user's store is left alone");
+}
+
+/// A store of a baseline, its id and short id, and a candidate that measured the same.
+fn two_equals(number: u128) -> (Lab, String, String) {
+    let lab = Lab::new();
+    let baseline = session(number, 20_000, "");
+    lab.record(&baseline);
+    lab.record(&session(number + 1, 20_050, ""));
+    let id = baseline.header.id.to_string();
+    let short = id[id.len() - 8..].to_owned();
+    (lab, id, short)
+}
+
+#[test]
+fn the_baseline_is_named_or_given_as_a_session() {
+    let (lab, id, short) = two_equals(1);
+    lab.run(&["baseline", "set", "main", &id]).exits(0);
+    for baseline in ["main", "@main", "@latest~1", &short, &id] {
+        lab.run(&["gate", "--baseline", baseline]).exits(0).prints("passed: equivalent");
+    }
+}
+
+#[test]
+fn a_baseline_that_is_no_name_is_refused_with_the_nearest() {
+    let (lab, id, _) = two_equals(1);
+    lab.run(&["baseline", "set", "main", &id]).exits(0);
+    for typed in ["mian", "@mian"] {
+        let ran = lab.run(&["gate", "--baseline", typed]).exits(2).prints_nothing();
+        ran.says("`@mian` is no name of a session; nearest: `@main`");
+    }
+    let ran = lab.run(&["gate", "--baseline", "deadbeef"]).exits(2).prints_nothing();
+    ran.says("`@deadbeef` is no name of a session; known are `@latest`, `@latest~N`, `@main`");
+}
+
+#[test]
+fn a_removed_name_never_becomes_the_session_whose_digits_it_has() {
+    let (lab, id, _) = two_equals(0xfade);
+    assert!(id.ends_with("fade"), "{id}");
+    lab.run(&["baseline", "set", "fade", &id]).exits(0);
+    lab.run(&["gate", "--baseline", "fade"]).exits(0);
+    lab.run(&["baseline", "remove", "fade"]).exits(0);
+    let ran = lab.run(&["gate", "--baseline", "fade"]).exits(2).prints_nothing();
+    ran.says("`@fade` is no name of a session");
+}
+
+#[test]
+fn a_damaged_row_of_a_baseline_is_told_and_not_passed_over() {
+    let (lab, id, short) = two_equals(1);
+    lab.run(&["baseline", "set", "main", &id]).exits(0);
+    let damage = "DROP TRIGGER baseline_is_never_updated; UPDATE baseline SET body = 'x'";
+    Connection::open(lab.store()).unwrap().execute_batch(damage).unwrap();
+    for baseline in ["main", &short] {
+        let ran = lab.run(&["gate", "--baseline", baseline]).exits(2).prints_nothing();
+        ran.says("the stored row `baseline:1` cannot be read");
+    }
+}
+
+#[test]
+fn a_candidate_that_is_the_baseline_itself_is_refused() {
+    let (lab, id, _) = two_equals(1);
+    let ran = lab.run(&["gate", "--baseline", &id, "--candidate", "@latest~1"]).exits(2).prints_nothing();
+    ran.says(&format!("the candidate is the baseline itself: session {id}")).says("`--candidate SESSION`");
+    lab.run(&["baseline", "set", "main"]).exits(0);
+    lab.run(&["gate", "--baseline", "main"]).exits(2).says("the candidate is the baseline itself");
 }
 
 #[test]

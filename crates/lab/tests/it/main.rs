@@ -19,6 +19,7 @@ mod comparing;
 mod energy;
 mod extremes;
 mod faults;
+mod forced;
 mod gating;
 mod generated;
 mod harness;

@@ -5,10 +5,16 @@ use serde_json::Value;
 use crate::harness::{Lab, Ran};
 use crate::plan::Plan;
 
+/// A plan whose launches are warm, and whose verdict stands whatever other tests do to this machine meanwhile.
+fn plan() -> Plan {
+    let busy = vec!["clock", "steal", "run-queue", "other-load"];
+    Plan::steady().set("run.warmup", 1).set("gate.admit", busy)
+}
+
 /// A baseline of twelve launches.
 fn lab() -> Lab {
     let lab = Lab::new();
-    lab.plan(Plan::steady().set("run.warmup", 1)).run(&["run", "plan.toml", "--repeat", "12"]).exits(0);
+    lab.plan(plan()).run(&["run", "plan.toml", "--repeat", "12"]).exits(0);
     lab.run(&["baseline", "set", "main"]).exits(0);
     lab
 }
@@ -66,7 +72,7 @@ fn a_slower_engine_is_called_so_and_must_be_declared_to_differ() {
 #[test]
 fn a_baseline_that_can_decide_nothing_is_said_before_anything_is_measured() {
     let lab = Lab::new();
-    lab.plan(Plan::steady().set("run.warmup", 1)).run(&["run", "plan.toml", "--repeat", "1"]).exits(0);
+    lab.plan(plan()).run(&["run", "plan.toml", "--repeat", "1"]).exits(0);
     lab.run(&["baseline", "set", "main"]).exits(0);
     until(&lab, &[])
         .exits(3)
@@ -87,6 +93,6 @@ fn what_makes_no_sense_is_refused() {
     lab.run(&["run", "plan.toml", "--vary", "engine"]).exits(2).says("--until");
     until(&lab, &["--repeat", "3"]).exits(2).says("between 4 and 112");
     until(&lab, &["--profile"]).exits(2);
-    lab.plan(Plan::steady().set("run.warmup", 1).set("run.isolation", "session"));
+    lab.plan(plan().set("run.isolation", "session"));
     until(&lab, &[]).exits(2).says("all repetitions in one launch");
 }

@@ -210,3 +210,12 @@ fn the_cost_of_measuring_is_told_with_an_interval_and_a_status() {
     unseen.says("say nothing of what it costs").says("raise `--tokens`");
     lab.run(&["overhead", "plan.toml", "--margin", "0"]).exits(2).says("above 0 and below 100");
 }
+
+#[test]
+fn a_plan_without_instruments_is_refused_before_a_block_is_generated() {
+    let lab = Lab::new();
+    lab.plan(slow().set("instruments.sample_hz", 0.0).set("energy.sources", vec!["none"]));
+    // More tokens than the plan has: whoever began with the blocks would complain of them.
+    let ran = lab.run(&["overhead", "plan.toml", "--tokens", "99"]).exits(2).prints_nothing();
+    ran.says("the plan turns every instrument off").says("raise `sample_hz` in `[instruments]`");
+}

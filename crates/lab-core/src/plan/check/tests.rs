@@ -37,6 +37,7 @@ fn what_a_plan_leaves_out_has_documented_defaults() {
     assert_eq!((plan.engine.kind, plan.engine.threads), (EngineKind::Candle, None));
     assert_eq!(plan.workload.prompt, PromptSpec::Random { tokens: 8, seed: 0 });
     assert_eq!((plan.workload.sampling, plan.workload.stop), (Sampling::Greedy, Stop::Length));
+    assert_eq!(plan.workload.decode, Decode::Free);
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn an_unknown_key_is_pointed_at_with_the_nearest_known_one() {
     check_complaint(
         "generate = 4",
         "generate = 4\ntemprature = 0.5",
-        "unknown field `temprature`, expected one of `prompt`, `generate`, `seed`, `temperature`, `stop` @ temprature (did you mean `temperature`?)",
+        "unknown field `temprature`, expected one of `prompt`, `generate`, `seed`, `temperature`, `stop`, `decode` @ temprature (did you mean `temperature`?)",
     );
     check_complaint(
         "[workload]",
@@ -77,6 +78,37 @@ fn counts_of_zero_are_refused() {
         "{ random = 8 }",
         "{ tokens = [] }",
         "a prompt needs at least one token @ { tokens = [] }",
+    );
+}
+
+#[test]
+fn forced_tokens_are_drawn_from_the_seed_that_the_plan_names() {
+    let decode = |lines: &str| {
+        let text = MINIMAL.replace("generate = 4", &format!("generate = 4\n{lines}"));
+        Plan::parse(&text).unwrap().workload.decode
+    };
+    assert_eq!(decode("decode = \"free\""), Decode::Free);
+    assert_eq!(decode("decode = \"forced\"\nseed = 7"), Decode::Forced { seed: 7 });
+    assert_eq!(decode("decode = \"forced\"\nseed = 0\nstop = \"length\""), Decode::Forced { seed: 0 });
+    check_complaint(
+        "generate = 4",
+        "generate = 4\ndecode = \"forced\"",
+        "forced tokens are drawn from a seed, and the plan names none @ \"forced\" (add `seed = 1`, or another number, to [workload])",
+    );
+    check_complaint(
+        "generate = 4",
+        "generate = 4\nseed = 1\nstop = \"eos\"\ndecode = \"forced\"",
+        "forced tokens are drawn and not chosen, so end-of-sequence among them must end nothing @ \"forced\" (drop `stop = \"eos\"`, or set `decode = \"free\"`)",
+    );
+    check_complaint(
+        "generate = 4",
+        "generate = 4\ndecode = \"force\"",
+        "unknown variant `force`, expected `free` or `forced` @ \"force\" (did you mean `forced`?)",
+    );
+    check_complaint(
+        "generate = 4",
+        "generate = 4\ndecode = \"forced\"\nseed = 9007199254740993",
+        "seed 9007199254740993 is above 2^53 = 9007199254740992 @ 9007199254740993",
     );
 }
 

@@ -11,7 +11,7 @@ use lab_host::clock::Monotonic;
 
 use crate::terminal::say;
 
-/// The line between looks. Drawn only while no engine runs, and not at all unless standard error is a terminal.
+/// The line between looks. Drawn only while no engine generates, and not at all unless standard error is a terminal.
 pub(super) struct PairLine {
     bar: ProgressBar,
     most: u32,
@@ -39,7 +39,8 @@ impl PairLine {
         };
         let ChangeInterval { estimate, low, high, needed, .. } = interval;
         let words = |own: &f64| change_in_words(*own, metric.tolerance);
-        let left = needed.map_or(0, |needed| needed.min(self.most).saturating_sub(n_pairs));
+        // Where no number would decide, all that may follow will.
+        let left = needed.unwrap_or(self.most).min(self.most).saturating_sub(n_pairs);
         let elapsed = Duration::from_nanos(Monotonic.now_ns() - self.begun_ns);
         let seconds = (elapsed / n_pairs.max(1) * left).as_secs();
         self.bar.set_prefix(format!("{n_pairs} of at most {} pairs", self.most));

@@ -33,12 +33,7 @@ impl Sides {
     pub(super) fn load(arguments: &Arguments, global: &Global) -> Result<Self> {
         let second = arguments.plan_b.as_ref().unwrap_or(&arguments.plan);
         let paths = [arguments.plan.clone(), second.clone()];
-        let load = |path: &PathBuf| -> Result<Plan> {
-            let mut plan = plan_file::load(path, global.color)?;
-            // What a turn is disturbed by is read between turns; a thread that samples would disturb the other side.
-            plan.instruments.sample_hz = 0.0;
-            Ok(plan)
-        };
+        let load = |path: &PathBuf| plan_file::load(path, global.color);
         let plans = [load(&paths[0])?, load(&paths[1])?];
         let programs =
             tempfile::tempdir().context("cannot make a folder for the engines").map_err(Failure::run)?;
@@ -61,7 +56,14 @@ impl Sides {
         let bench = |side: usize| {
             Bench::ready(&self.plans[side], &self.paths[side], &self.hosts[side], interrupted, global)
         };
-        Ok([bench(0)?, bench(1)?])
+        let mut benches = [bench(0)?, bench(1)?];
+        if !self.judge_energy(&benches) {
+            // What a turn is disturbed by is read between turns; a thread that samples would disturb the other side.
+            for bench in &mut benches {
+                bench.instruments.set.sample_hz = 0.0;
+            }
+        }
+        Ok(benches)
     }
 
     /// Chooses lock-step where both engines fit into memory.

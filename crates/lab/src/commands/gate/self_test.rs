@@ -37,18 +37,25 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
     let (equal, regression) = (gate(&store, "@latest~1")?, gate(&store, "@latest")?);
     say(&format!("equals: {}", equal.reason));
     say(&format!("planted regression: {}", regression.reason));
-    match (exit_of(&equal), exit_of(&regression)) {
-        (Exit::Pass, Exit::NotReproduced) => {
-            say("the gate fires when it must, and only then");
-            Ok(Exit::Pass)
-        }
+    let [equal, regression] = [&equal, &regression].map(|own| (exit_of(own), own.reason.as_str()));
+    let exit = conclude(equal, regression)?;
+    say(match exit {
+        Exit::Pass => "the gate fires when it must, and only then",
+        _ => "this machine is too busy to tell; try again when it is quiet",
+    });
+    Ok(exit)
+}
+
+/// Says what the self-test comes to, by what became of the equals and of the planted regression, each with its reason.
+fn conclude(equal: (Exit, &str), regression: (Exit, &str)) -> Result<Exit> {
+    match (equal.0, regression.0) {
+        (Exit::Pass, Exit::NotReproduced) => Ok(Exit::Pass),
         // A gate in doubt is no broken one: on a machine that is busy enough nothing can be told.
-        (Exit::Pass | Exit::Inconclusive, Exit::NotReproduced | Exit::Inconclusive) => {
-            say("this machine is too busy to tell; try again when it is quiet");
-            Ok(Exit::Inconclusive)
+        (Exit::Pass | Exit::Inconclusive, Exit::NotReproduced | Exit::Inconclusive) => Ok(Exit::Inconclusive),
+        (Exit::Pass | Exit::Inconclusive, _) => {
+            Err(cannot_fire(&format!("a planted regression of 13 % was not called one; {}", regression.1)))
         }
-        (Exit::Pass | Exit::Inconclusive, _) => Err(cannot_fire("a regression of 13 % passed")),
-        _ => Err(cannot_fire("equals did not pass")),
+        _ => Err(cannot_fire(&format!("equals did not pass; {}", equal.1))),
     }
 }
 
@@ -81,6 +88,37 @@ impl SelfTest<'_> {
                 "the self-test's session failed: {}",
                 String::from_utf8_lossy(&output.stderr).trim()
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_that_cannot_fire_is_told_with_what_it_did_instead() {
+        let equal = (Exit::Pass, "passed: equivalent");
+        let said = |equal, regression| conclude(equal, regression).unwrap_err().to_string();
+        let refused = said(equal, (Exit::Refused, "failed: refused: plan differs in mode"));
+        assert!(refused.ends_with("was not called one; failed: refused: plan differs in mode"), "{refused}");
+        let passed = said(equal, (Exit::Pass, "passed: equivalent: tokens_per_sec"));
+        assert!(passed.ends_with("was not called one; passed: equivalent: tokens_per_sec"), "{passed}");
+        let regressed = (Exit::NotReproduced, "failed: regressed");
+        let unequal = said((Exit::Refused, "failed: refused: plan differs in mode"), regressed);
+        assert!(unequal.ends_with("equals did not pass; failed: refused: plan differs in mode"), "{unequal}");
+    }
+
+    #[test]
+    fn a_gate_in_doubt_is_no_broken_one() {
+        let [pass, fails, doubt] = [Exit::Pass, Exit::NotReproduced, Exit::Inconclusive].map(|own| (own, ""));
+        for (equal, regression, expected) in [
+            (pass, fails, Exit::Pass),
+            (doubt, fails, Exit::Inconclusive),
+            (pass, doubt, Exit::Inconclusive),
+            (doubt, doubt, Exit::Inconclusive),
+        ] {
+            assert_eq!(conclude(equal, regression).unwrap(), expected);
         }
     }
 }
