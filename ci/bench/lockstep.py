@@ -1,7 +1,7 @@
 """Is what turns find what uninterrupted runs find? Measures pairs of builds in lock-step, with uninterrupted repetitions of
 both sides behind every pair, and prints the ratio of the two effects.
 
-usage: lockstep.py LAB OTHER [--pairs N]
+usage: lockstep.py LAB OTHER [--pairs N] [--rows WORDS]
   LAB    a build of lab: side A, and what measures
   OTHER  another build of lab, of an engine that is faster or slower by a few percent or more
 """
@@ -53,15 +53,21 @@ def main():
     parser.add_argument("lab")
     parser.add_argument("other")
     parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--rows", default="", help="only rows whose name holds this")
     arguments = parser.parse_args()
     text = (ROOT / "plans/smollm2-q8.toml").read_text()
     print("| workload | in turns | uninterrupted | ratio of the effects |\n| --- | --- | --- | --- |")
     for name, (prompt, generate, threads) in PLANS.items():
+        if arguments.rows not in name:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "lockstep.toml"
             path.write_text(plan(text, prompt, generate, threads))
             paired = measure(arguments.lab, arguments.other, path, arguments.pairs, folder)
         turns, alone = ([math.log1p(own) for own in paired[key]] for key in ("changes", "uninterrupted_changes"))
+        if min(len(turns), len(alone)) < 2:
+            print(f"| {name} | {len(turns)} pairs count, {paired['pairs_left_out']} left out | | |", flush=True)
+            continue
         value, error = ratio(turns, alone)
         percent = [math.expm1(statistics.mean(own)) for own in (turns, alone)]
         print(f"| {name} | {percent[0]:+.1%} | {percent[1]:+.1%} | {value:.3f} ± {error:.3f} |", flush=True)

@@ -139,6 +139,22 @@ struct Turns<'a> {
     times: Vec<f64>,
     /// CPUs that the engine can use at once.
     threads: f64,
+    /// CPU time that an engine of several threads goes without in the usual turn, as a share of the turn: what its threads
+    /// wait for each other. One thread waits for none.
+    usually_without: f64,
+}
+
+/// Returns the CPU time that an engine went without in a turn, in nanoseconds; nothing where the kernel does not tell.
+fn without_ns(evidence: &Evidence, time_ns: f64, threads: f64) -> Option<f64> {
+    evidence.own_cpu_ns.value().map(|own| (threads * time_ns - *own as f64).max(0.0))
+}
+
+/// Returns the (lower) median share of a turn that an engine of several threads goes without.
+fn usually_without(turns: &[Turn], times: &[f64], threads: f64) -> f64 {
+    let share = |(turn, time): (&Turn, &f64)| Some(without_ns(&turn.evidence, *time, threads)? / time);
+    let mut shares: Vec<f64> = turns.iter().zip(times).skip(1).filter_map(share).collect();
+    shares.sort_by(f64::total_cmp);
+    if threads > 1.0 { shares.get(shares.len().saturating_sub(1) / 2).copied().unwrap_or(0.0) } else { 0.0 }
 }
 
 /// Returns how many threads the engine computes with; one where the fingerprint does not tell.
@@ -158,11 +174,29 @@ impl<'a> Turns<'a> {
             times.push(end.saturating_sub(until) as f64);
             until = end;
         }
-        Self { turns, times, threads }
+        let usually_without = usually_without(turns, &times, threads);
+        Self { turns, times, threads, usually_without }
     }
 
+    /// Returns whether others took no more than their share of a turn. What the kernel does not tell is not held against it.
     fn is_quiet(&self, turn: usize, admitted: &[String]) -> bool {
-        is_quiet(&self.turns[turn].evidence, self.times[turn], self.threads, admitted)
+        let (evidence, time_ns) = (&self.turns[turn].evidence, self.times[turn]);
+        let Evidence { steal_ns, run_delay_ns, waiting_cpu_ns, .. } = evidence;
+        let taken = |reading: &Reading<u64>| reading.value().map_or(0.0, |nanos| *nanos as f64);
+        // Threads of one engine wait for each other, too, and that is the engine's own affair (decision 12): others had no
+        // more than the CPU time that the engine went without, beyond what it usually does.
+        let waited = taken(run_delay_ns);
+        let own_affair = self.usually_without * time_ns;
+        let went_without = without_ns(evidence, time_ns, self.threads).map_or(waited, |own| own - own_affair);
+        let waited_for_others = waited.min(went_without.max(0.0));
+        // Each kind under the rule of validity that looks at the same in repetitions that run alone.
+        let kinds = [
+            ("steal", taken(steal_ns)),
+            ("run-queue", waited_for_others),
+            ("other-load", taken(waiting_cpu_ns)),
+        ];
+        let is_admitted = |rule: &str| admitted.iter().any(|own| own == rule);
+        kinds.iter().all(|(rule, taken)| is_admitted(rule) || *taken <= GREATEST_SHARE * time_ns)
     }
 
     fn all_quiet(&self, admitted: &[String]) -> bool {
@@ -184,22 +218,6 @@ impl<'a> Turns<'a> {
         let decode_ns = if n_kept > 0.0 { time * n_decoded / n_kept } else { 0.0 };
         Some((n_tokens / (self.times[0] + decode_ns)).ln())
     }
-}
-
-/// Returns whether others took no more than their share of a turn. What the kernel does not tell is not held against it.
-fn is_quiet(evidence: &Evidence, time_ns: f64, threads: f64, admitted: &[String]) -> bool {
-    let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns, involuntary_switches: _ } = evidence;
-    let taken = |reading: &Reading<u64>| reading.value().map_or(0.0, |nanos| *nanos as f64);
-    // Threads of one engine wait for each other, too, and that is the engine's own affair (decision 12): others had no
-    // more than the CPU time that the engine went without, where that is known.
-    let waited = taken(run_delay_ns);
-    let went_without = own_cpu_ns.value().map_or(waited, |own| threads * time_ns - *own as f64);
-    let waited_for_others = waited.min(went_without.max(0.0));
-    // Each kind under the rule of validity that looks at the same in repetitions that run alone.
-    let kinds =
-        [("steal", taken(steal_ns)), ("run-queue", waited_for_others), ("other-load", taken(waiting_cpu_ns))];
-    let is_admitted = |rule: &str| admitted.iter().any(|own| own == rule);
-    kinds.iter().all(|(rule, taken)| is_admitted(rule) || *taken <= GREATEST_SHARE * time_ns)
 }
 
 /// Logarithm of tokens per nanosecond over the whole execution.

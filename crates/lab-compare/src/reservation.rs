@@ -51,3 +51,6 @@ pub(crate) fn speed_tolerance(baseline: &Session, candidate: &Session) -> f64 {
         Some(Tolerance::Absolute(_)) | None => 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,9 @@ pub struct PairOrder<'a> {
     pub stopping: &'a StoppingPlan,
     /// Tokens that a warm-up generates after its first one: never more than the workload asks for.
     pub warmup_tokens: u32,
+    /// How long nothing is asked for behind a turn, in nanoseconds: so long may the threads of the side that generated still
+    /// look for work. No part of any turn.
+    pub settle_ns: u64,
     /// Rounds of one undisturbed repetition of each side behind every pair of an experiment in lock-step: what meters need,
     /// since the energy of a turn cannot be told from that of the side that waits.
     pub each_pair: u32,
@@ -208,7 +211,7 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         for side in sides {
             self.tell(side, Event::Begins(RepetitionKind::Measured))?;
         }
-        let generated = generate_in_turn(&mut members, n_tokens, self.clock);
+        let generated = generate_in_turn(&mut members, n_tokens, self.order.settle_ns, self.clock);
         let generated = generated.map_err(|Failure { side, error }| self.lose(pair, side, error))?;
         self.record_pair(pair, sides, generated)?;
         Ok(members)

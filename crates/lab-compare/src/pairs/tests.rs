@@ -34,7 +34,7 @@ fn quiet(n_tokens: u32) -> Turn {
         evidence: Evidence {
             steal_ns: none(),
             run_delay_ns: none(),
-            own_cpu_ns: none(),
+            own_cpu_ns: Reading::Unavailable("not told".to_owned()),
             involuntary_switches: none(),
             waiting_cpu_ns: none(),
         },
@@ -122,15 +122,19 @@ fn each_kind_of_outside_evidence_counts_above_a_hundredth_of_the_turn() {
 
 #[test]
 fn threads_that_wait_for_each_other_disturb_nobody() {
-    // A turn of 80 ms of two threads, which waited for 70 and had their CPUs for all but 0.5.
-    for (own_cpu_ns, left_out) in [(159_500_000, 0), (140_000_000, 1)] {
+    // Turns of 80 and 60 ms of two threads, which always wait for a CPU. What they go without in both is their own affair.
+    for (own_cpu_ns, left_out) in
+        [([159_500_000, 119_500_000], 0), ([151_500_000, 114_000_000], 0), ([140_000_000, 114_000_000], 1)]
+    {
         let mut a = side(Side::A, &[20_000]);
-        disturb(&mut a, 0, 1, |evidence| {
-            evidence.run_delay_ns = Reading::Value(70_000_000);
-            evidence.own_cpu_ns = Reading::Value(own_cpu_ns);
-        });
+        for (turn, own) in own_cpu_ns.into_iter().enumerate() {
+            disturb(&mut a, 0, turn + 1, |evidence| {
+                evidence.run_delay_ns = Reading::Value(70_000_000);
+                evidence.own_cpu_ns = Reading::Value(own);
+            });
+        }
         let pair = Pairs::of(&a, &side(Side::B, &[20_000]), &[]).pairs[0];
-        assert_eq!(pair.n_left_out, left_out, "{own_cpu_ns}");
+        assert_eq!(pair.n_left_out, left_out, "{own_cpu_ns:?}");
     }
 }
 

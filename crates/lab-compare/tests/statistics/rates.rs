@@ -11,7 +11,7 @@ use crate::simulation::{Draw, Tally, World};
 use lab_compare::location::{location, location_of, n_trimmed, t_quantile};
 use lab_compare::noise::components;
 use lab_compare::number_line::{Verdict, place};
-use lab_compare::stopping::{Look, plan};
+use lab_compare::stopping::{Look, plan, until};
 use lab_core::experiment::Noise;
 use lab_core::metric::Direction;
 
@@ -245,7 +245,7 @@ fn a_session_measured_until_it_is_decided_is_wrong_no_more_often() {
         "| launches of the baseline | true change | some look misses | regressed | equivalent | median launches |"
     );
     println!("| --- | --- | --- | --- | --- | --- |");
-    let stopping = plan(36);
+    let stopping = until(36);
     for n_baseline in [5, 12, 36] {
         for change in [0.0, -0.03, -0.06] {
             let (mut missed, mut red, mut green) = (0, 0, 0);

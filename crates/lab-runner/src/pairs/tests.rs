@@ -66,6 +66,7 @@ fn run_in<E>(
         seed: seed(),
         stopping: &stopping,
         warmup_tokens,
+        settle_ns: 0,
         each_pair,
         closing,
     };

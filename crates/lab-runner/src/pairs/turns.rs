@@ -33,12 +33,13 @@ pub(super) struct Failure {
 pub(super) fn generate_in_turn(
     members: &mut [Member<'_, '_>; 2],
     n_tokens: u32,
+    settle_ns: u64,
     clock: &dyn Clock,
 ) -> Result<[Completed; 2], Failure> {
     for member in members.iter_mut() {
         member.running.instruments.begin();
     }
-    let generated = take_turns(members, n_tokens, clock);
+    let generated = take_turns(members, n_tokens, settle_ns, clock);
     let [seen_by_one, seen_by_two] = members.each_mut().map(|member| member.running.instruments.end());
     let [by_one, by_two] = generated?;
     let [one, two] = members;
@@ -50,6 +51,7 @@ pub(super) fn generate_in_turn(
 fn take_turns(
     members: &mut [Member<'_, '_>; 2],
     n_tokens: u32,
+    settle_ns: u64,
     clock: &dyn Clock,
 ) -> Result<[Generation; 2], Failure> {
     let mut generations = members.each_ref().map(|member| Generation::of(member.workload.generate));
@@ -67,6 +69,11 @@ fn take_turns(
                 Evidence::between([&before[own], &after[own]], [&before[waiting], &after[waiting]]);
             generations[own].follow(answer?, evidence);
             before = after;
+            if settle_ns > 0 {
+                // Threads that still look for work behind their turn would take from the next.
+                clock.wait_until_ns(clock.now_ns() + settle_ns);
+                before = glances(members);
+            }
         }
         order.reverse();
     }

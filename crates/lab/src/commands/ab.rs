@@ -118,6 +118,9 @@ impl From<ChosenLayouts> for Layouts {
     }
 }
 
+/// The pools of the built-in engine spin for up to 5 ms behind a turn; a single thread has none.
+const SETTLE_NS: u64 = 8_000_000;
+
 /// Tokens of the warm-up of each launch after its prefill: enough that weights are packed and caches filled.
 const WARMUP_TOKENS: u32 = 8;
 
@@ -271,6 +274,7 @@ fn carry_out_pairs(
         seed: design.seed,
         stopping: &design.stopping,
         warmup_tokens: WARMUP_TOKENS,
+        settle_ns: if benches.iter().any(|bench| bench.launcher.backend.threads > 1) { SETTLE_NS } else { 0 },
         each_pair: design.each_pair,
         closing: design.closing,
     };

@@ -43,7 +43,7 @@ impl Target {
             .hint("`isolation = \"launch\"` in `[run]` starts one for each repetition"));
         }
         let baseline = store::load(store, baseline)?;
-        let stopping = stopping::plan(budget(arguments)?);
+        let stopping = stopping::until(budget(arguments)?);
         let policy = Policy {
             vary: arguments.vary,
             admitted: plan.gate.admit.clone(),

@@ -1,0 +1,182 @@
+use lab_core::experiment::{Evidence, Experiment, Layouts, Noise, Side, Turn, Until};
+use lab_core::fingerprint::Mode;
+use lab_core::fixtures;
+use lab_core::gate::CheckOutcome;
+use lab_core::metric::Reading;
+use lab_core::plan::{GateSpec, InconclusiveGate};
+use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind, SessionId};
+use lab_core::report::Report;
+use lab_core::validity::Validity;
+use uuid::Uuid;
+
+use super::*;
+use crate::{Policy, compare, gate, stopping};
+
+/// Ten launches that differ by 1 % of a gap, in an order of each session's own.
+fn session(number: usize, gap_us: u64) -> Session {
+    let mut gaps = [3, 7, 0, 9, 5, 1, 8, 2, 6, 4].map(|own| gap_us + own * 20);
+    gaps.rotate_left(number);
+    let number = number as u128;
+    fixtures::session(number, &gaps)
+}
+
+fn ended(mut session: Session, status: SessionStatus) -> Session {
+    session.end = session.end.map(|end| lab_core::record::SessionEnd { status, ..end });
+    session
+}
+
+fn policy() -> Policy {
+    Policy::default()
+}
+
+#[test]
+fn what_did_not_end_as_planned_shows_a_loss_or_nothing() {
+    let baseline = session(1, 20_000);
+    for status in [SessionStatus::Interrupted, SessionStatus::Incomplete] {
+        let equal = ended(session(2, 20_000), status);
+        let report = compare(&baseline, &equal, &policy());
+        assert_eq!(report.conclusion, Conclusion::Inconclusive, "{status}");
+        assert!(
+            report.headline.contains(&format!("is {status}, 10 of 10 repetitions completed")),
+            "{}",
+            report.headline
+        );
+        assert!(report.headline.contains("otherwise tokens_per_sec"), "{}", report.headline);
+        let the_other_way = compare(&equal, &baseline, &policy());
+        assert_eq!(the_other_way.conclusion, Conclusion::Inconclusive, "neither side may be cut");
+        let slower = ended(session(2, 22_000), status);
+        assert_eq!(compare(&baseline, &slower, &policy()).conclusion, Conclusion::Regressed, "{status}");
+    }
+    let unfinished = Session { end: None, ..session(2, 20_000) };
+    assert_eq!(compare(&baseline, &unfinished, &policy()).conclusion, Conclusion::Inconclusive);
+    let at_look = Policy { at_look: true, ..policy() };
+    assert_eq!(compare(&baseline, &unfinished, &at_look).conclusion, Conclusion::Equivalent);
+}
+
+fn width(report: &Report) -> f64 {
+    let row = report.metrics.iter().find(|own| own.metric == speed().id()).unwrap();
+    let interval = row.interval.value().unwrap();
+    interval.high - interval.low
+}
+
+#[test]
+fn a_session_that_was_looked_at_pays_for_it_in_every_comparison() {
+    let (baseline, candidate) = (session(1, 20_000), session(2, 20_000));
+    let once = width(&compare(&baseline, &candidate, &policy()));
+    let mut looked = candidate;
+    let stopping = stopping::until(36);
+    looked.header.until = Some(Until { against: baseline.header.id, stopping });
+    assert!(width(&compare(&baseline, &looked, &policy())) > 1.2 * once);
+    assert!(width(&compare(&looked, &baseline, &policy())) > 1.2 * once);
+}
+
+/// Makes a session one side of an experiment in lock-step, its only turn the whole of each repetition.
+fn side(mut session: Session, which: Side, closing: Option<u32>, noise: Noise) -> Session {
+    session.header.experiment = Some(Experiment {
+        id: Uuid::from_u128(7),
+        side: which,
+        other: SessionId(Uuid::from_u128(9)),
+        mode: Mode::LockStep { tokens: 8 },
+        layouts: Layouts::Shared,
+        seed: 1,
+        stopping: stopping::fixed(10),
+        noise,
+        closing,
+    });
+    for recorded in &mut session.repetitions {
+        if let Some(completed) = measured(recorded) {
+            completed.turns = Some([1, 7].map(quiet).to_vec());
+        }
+    }
+    session
+}
+
+fn measured(recorded: &mut RecordedRepetition) -> Option<&mut Completed> {
+    match (recorded.repetition.kind, &mut recorded.repetition.outcome) {
+        (RepetitionKind::Measured, Outcome::Completed(completed)) => Some(completed),
+        _ => None,
+    }
+}
+
+fn quiet(n_tokens: u32) -> Turn {
+    let none = || Reading::Value(0);
+    let evidence = Evidence {
+        steal_ns: none(),
+        run_delay_ns: none(),
+        own_cpu_ns: Reading::Unavailable("not told".to_owned()),
+        involuntary_switches: none(),
+        waiting_cpu_ns: none(),
+    };
+    Turn { request_ns: 0, n_tokens, evidence }
+}
+
+/// Appends an uninterrupted repetition to the last launch.
+fn close(mut session: Session, validity: Validity) -> Session {
+    let mut recorded = session.repetitions.last().unwrap().clone();
+    recorded.repetition.index += 1;
+    let completed = measured(&mut recorded).unwrap();
+    (completed.turns, completed.validity) = (None, validity);
+    session.repetitions.push(recorded);
+    session
+}
+
+#[test]
+fn a_check_that_was_planned_must_be_there() {
+    let sides = |closing| {
+        [(1, Side::A), (2, Side::B)]
+            .map(|(number, which)| side(session(number, 20_000), which, closing, Noise::default()))
+    };
+    let conclude = |[a, b]: &[Session; 2]| compare(a, b, &policy());
+    let missing = conclude(&sides(Some(2)));
+    assert_eq!(
+        (missing.conclusion, &missing.reservations[..]),
+        (Conclusion::Inconclusive, &[Reservation::Unchecked][..])
+    );
+    assert_eq!(conclude(&sides(Some(0))).conclusion, Conclusion::Equivalent, "none was planned");
+    let closed = sides(Some(1)).map(|own| close(own, Validity::Valid));
+    assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent);
+    let disturbed = || Validity::Suspect(vec!["steal: the hypervisor took 9 %".to_owned()]);
+    let closed = sides(Some(1)).map(|own| close(own, disturbed()));
+    assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent, "what disturbed it disturbed no turn");
+    let lying = || Validity::Suspect(vec!["clock: engine and harness disagree by 9 %".to_owned()]);
+    let [a, b] = sides(Some(1));
+    let report = conclude(&[close(a, Validity::Valid), close(b, lying())]);
+    assert_eq!(report.conclusion, Conclusion::Inconclusive, "an engine's clock is the engine's own");
+    assert_eq!(report.suspicions[0].rule, "clock");
+}
+
+#[test]
+fn an_experiment_is_judged_by_the_noise_that_was_known_before_it() {
+    let width_with = |noise| {
+        let [a, b] = [(1, Side::A), (2, Side::B)]
+            .map(|(number, which)| side(session(number, 20_000), which, Some(0), noise));
+        width(&compare(&a, &b, &policy()))
+    };
+    let [alone, correlated, biased] = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.01)]
+        .map(|(serial_correlation, bias)| width_with(Noise { serial_correlation, bias, experiments: 9 }));
+    assert!((correlated / alone - 3.0_f64.sqrt()).abs() < 0.01, "{correlated} {alone}");
+    assert!(biased > 0.04, "two quantiles of t on 8 degrees of freedom of 1 %: {biased}");
+}
+
+#[test]
+fn a_gate_lets_no_metric_pass_alone_where_the_whole_is_in_doubt() {
+    let baseline = session(1, 20_000);
+    let outcome = |gap_us: u64, inconclusive: InconclusiveGate| {
+        let mut candidate = session(2, gap_us);
+        let suspect = candidate.repetitions.last_mut().and_then(measured).unwrap();
+        suspect.validity = Validity::Suspect(vec!["steal: the hypervisor took 9 %".to_owned()]);
+        let policy = GateSpec { inconclusive, ..GateSpec::default() };
+        let gate = gate::decide(compare(&baseline, &candidate, &Policy::default()), &policy);
+        let check = gate.checks.into_iter().find(|own| own.metric == speed().id()).unwrap();
+        assert!(
+            check.words.starts_with("inconclusive: the runs may have been disturbed (steal)"),
+            "{}",
+            check.words
+        );
+        (gate.passed, check.outcome)
+    };
+    for gap_us in [20_000, 22_000] {
+        assert_eq!(outcome(gap_us, InconclusiveGate::Fail), (false, CheckOutcome::Failed));
+        assert_eq!(outcome(gap_us, InconclusiveGate::Pass), (true, CheckOutcome::Skipped));
+    }
+}
