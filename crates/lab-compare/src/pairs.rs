@@ -48,9 +48,10 @@ impl Pairs {
     /// admitted leaves nothing out.
     pub fn of(baseline: &Session, candidate: &Session, admitted: &[String]) -> Self {
         let sides = [baseline, candidate];
+        let usual = sides.map(Usual::of);
         let pairs = launches_of(baseline).filter_map(|launch| {
             let [ours, theirs] = sides.map(|side| side.usable_in(launch).into_iter().next());
-            Some(pair(launch, [ours?, theirs?], sides.map(threads), admitted))
+            Some(pair(launch, [ours?, theirs?], usual, admitted))
         });
         let closing = launches_of(baseline).filter_map(|launch| {
             let [ours, theirs] = sides.map(|side| mean_log_speed(&undisturbed(side, launch)));
@@ -110,13 +111,13 @@ fn mean_log_speed(repetitions: &[&Completed]) -> Option<f64> {
     (n > 0).then(|| repetitions.iter().map(|own| log_speed(own)).sum::<f64>() / n as f64)
 }
 
-/// What the two repetitions of a pair show, baseline first; each side with its threads.
-fn pair(index: u32, sides: [&Completed; 2], threads: [f64; 2], admitted: &[String]) -> Pair {
+/// What the two repetitions of a pair show, baseline first; each side with what is usual for it.
+fn pair(index: u32, sides: [&Completed; 2], usual: [Usual; 2], admitted: &[String]) -> Pair {
     let total_ns = sides.map(|own| own.timeline.total_ns() as f64);
     let [ours, theirs] = sides.map(log_speed);
     let alone = Pair { index, log_ratio: Some(theirs - ours), total_ns, n_turns: 1, n_left_out: 0 };
     let [Some(our_turns), Some(their_turns)] = sides.map(|own| own.turns.as_deref()) else { return alone };
-    let turns = [Turns::of(sides[0], our_turns, threads[0]), Turns::of(sides[1], their_turns, threads[1])];
+    let turns = [Turns::of(sides[0], our_turns, usual[0]), Turns::of(sides[1], their_turns, usual[1])];
     let n_turns = our_turns.len().min(their_turns.len());
     let is_kept: Vec<bool> =
         (0..n_turns).map(|turn| turns.iter().all(|side| side.is_quiet(turn, admitted))).collect();
@@ -132,16 +133,37 @@ fn pair(index: u32, sides: [&Completed; 2], threads: [f64; 2], admitted: &[Strin
     Pair { log_ratio, n_turns, n_left_out, ..alone }
 }
 
-/// The turns of one side of a pair: how many tokens, how long, beside what.
-struct Turns<'a> {
-    turns: &'a [Turn],
-    /// Nanoseconds of each.
-    times: Vec<f64>,
-    /// CPUs that the engine can use at once.
+/// What is usual for a side: how many CPUs its engine can use at once, and how much of them it goes without in a turn although
+/// nobody takes them.
+#[derive(Debug, Clone, Copy)]
+struct Usual {
+    /// Threads that the engine computes with; one where the fingerprint does not tell.
     threads: f64,
-    /// CPU time that an engine of several threads goes without in the usual turn, as a share of the turn: what its threads
-    /// wait for each other. One thread waits for none.
-    usually_without: f64,
+    /// Median share of a turn that an engine of several threads goes without, what its threads wait for each other: in the
+    /// turn of the prefill, and in those behind it. One thread waits for none.
+    without: [f64; 2],
+}
+
+impl Usual {
+    fn of(session: &Session) -> Self {
+        let identity = &session.header.fingerprint.backend.identity;
+        let threads = identity.get("threads").and_then(|own| own.as_f64()).unwrap_or(1.0);
+        let mut shares = [Vec::new(), Vec::new()];
+        for (_, completed) in session.usable().filter(|_| threads > 1.0) {
+            let turns = completed.turns.as_deref().unwrap_or_default();
+            for (index, (turn, time_ns)) in turns.iter().zip(times(completed, turns)).enumerate() {
+                let without = without_ns(&turn.evidence, time_ns, threads);
+                shares[index.min(1)].extend(without.map(|nanos| nanos / time_ns));
+            }
+        }
+        Self { threads, without: shares.map(lower_median) }
+    }
+}
+
+/// Returns the median, the smaller of two; 0 for no values.
+fn lower_median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
 /// Returns the CPU time that an engine went without in a turn, in nanoseconds; nothing where the kernel does not tell.
@@ -149,33 +171,32 @@ fn without_ns(evidence: &Evidence, time_ns: f64, threads: f64) -> Option<f64> {
     evidence.own_cpu_ns.value().map(|own| (threads * time_ns - *own as f64).max(0.0))
 }
 
-/// Returns the (lower) median share of a turn that an engine of several threads goes without.
-fn usually_without(turns: &[Turn], times: &[f64], threads: f64) -> f64 {
-    let share = |(turn, time): (&Turn, &f64)| Some(without_ns(&turn.evidence, *time, threads)? / time);
-    let mut shares: Vec<f64> = turns.iter().zip(times).skip(1).filter_map(share).collect();
-    shares.sort_by(f64::total_cmp);
-    if threads > 1.0 { shares.get(shares.len().saturating_sub(1) / 2).copied().unwrap_or(0.0) } else { 0.0 }
+/// Returns how long each turn took, in nanoseconds.
+fn times(completed: &Completed, turns: &[Turn]) -> Vec<f64> {
+    let stamps = completed.timeline.stamps_ns();
+    let mut n_before = 0_usize;
+    let mut until = 0_u64;
+    let mut times = Vec::with_capacity(turns.len());
+    for turn in turns {
+        n_before += turn.n_tokens as usize;
+        let end = n_before.checked_sub(1).and_then(|last| stamps.get(last)).copied().unwrap_or(until);
+        times.push(end.saturating_sub(until) as f64);
+        until = end;
+    }
+    times
 }
 
-/// Returns how many threads the engine computes with; one where the fingerprint does not tell.
-fn threads(session: &Session) -> f64 {
-    session.header.fingerprint.backend.identity.get("threads").and_then(|own| own.as_f64()).unwrap_or(1.0)
+/// The turns of one side of a pair: how many tokens, how long, beside what.
+struct Turns<'a> {
+    turns: &'a [Turn],
+    /// Nanoseconds of each.
+    times: Vec<f64>,
+    usual: Usual,
 }
 
 impl<'a> Turns<'a> {
-    fn of(completed: &Completed, turns: &'a [Turn], threads: f64) -> Self {
-        let stamps = completed.timeline.stamps_ns();
-        let mut n_before = 0_usize;
-        let mut until = 0_u64;
-        let mut times = Vec::with_capacity(turns.len());
-        for turn in turns {
-            n_before += turn.n_tokens as usize;
-            let end = n_before.checked_sub(1).and_then(|last| stamps.get(last)).copied().unwrap_or(until);
-            times.push(end.saturating_sub(until) as f64);
-            until = end;
-        }
-        let usually_without = usually_without(turns, &times, threads);
-        Self { turns, times, threads, usually_without }
+    fn of(completed: &Completed, turns: &'a [Turn], usual: Usual) -> Self {
+        Self { turns, times: times(completed, turns), usual }
     }
 
     /// Returns whether others took no more than their share of a turn. What the kernel does not tell is not held against it.
@@ -186,8 +207,9 @@ impl<'a> Turns<'a> {
         // Threads of one engine wait for each other, too, and that is the engine's own affair (decision 12): others had no
         // more than the CPU time that the engine went without, beyond what it usually does.
         let waited = taken(run_delay_ns);
-        let own_affair = self.usually_without * time_ns;
-        let went_without = without_ns(evidence, time_ns, self.threads).map_or(waited, |own| own - own_affair);
+        let Usual { threads, without } = self.usual;
+        let own_affair = without[turn.min(1)] * time_ns;
+        let went_without = without_ns(evidence, time_ns, threads).map_or(waited, |own| own - own_affair);
         let waited_for_others = waited.min(went_without.max(0.0));
         // Each kind under the rule of validity that looks at the same in repetitions that run alone.
         let kinds = [
