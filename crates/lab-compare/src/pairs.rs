@@ -139,8 +139,8 @@ fn pair(index: u32, sides: [&Completed; 2], usual: [Usual; 2], admitted: &[Strin
 struct Usual {
     /// Threads that the engine computes with; one where the fingerprint does not tell.
     threads: f64,
-    /// Median share of a turn that an engine of several threads goes without, what its threads wait for each other: in the
-    /// turn of the prefill, and in those behind it. One thread waits for none.
+    /// Share of a turn that an engine of several threads goes without in nine of ten turns, what its threads wait for each
+    /// other: in the turn of the prefill, and in those behind it. One thread waits for none.
     without: [f64; 2],
 }
 
@@ -156,14 +156,14 @@ impl Usual {
                 shares[index.min(1)].extend(without.map(|nanos| nanos / time_ns));
             }
         }
-        Self { threads, without: shares.map(lower_median) }
+        Self { threads, without: shares.map(nine_of_ten) }
     }
 }
 
-/// Returns the median, the smaller of two; 0 for no values.
-fn lower_median(mut values: Vec<f64>) -> f64 {
+/// Returns what nine of ten values do not exceed; 0 for no values.
+fn nine_of_ten(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+    values.get(values.len().saturating_sub(1) * 9 / 10).copied().unwrap_or(0.0)
 }
 
 /// Returns the CPU time that an engine went without in a turn, in nanoseconds; nothing where the kernel does not tell.

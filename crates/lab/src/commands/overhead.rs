@@ -35,7 +35,7 @@ use crate::terminal::{Format, print};
 
 const EXAMPLES: &str = "\
 Examples:
-  lab overhead plans/smollm2.toml
+  lab overhead plans/smollm2-q8.toml
   lab overhead plans/smollm2-q8.toml --blocks 2401 --tokens 8 --format json
 
 Nothing is stored. Exit status: 0 the instruments change the time of a token by no more than the margin, 1 they change it by
