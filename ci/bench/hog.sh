@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Processes that only burn CPU start in the midst of a session: which repetitions are marked, and is a verdict given?
-# Usage: hog.sh LAB. Needs a quiet machine and about three minutes.
+# Usage: hog.sh LAB. Needs a quiet machine and about two minutes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 lab=$(realpath "$1")
@@ -29,8 +29,8 @@ disturbed_by() {
   wait "$hog" 2> /dev/null || true
   show "$scratch/session.json"
   local status=0
-  "$lab" compare "$quiet" @latest > "$scratch/report" || status=$?
-  tail -n 3 "$scratch/report"
+  "$lab" compare "$quiet" @latest --format json > "$scratch/report.json" || status=$?
+  python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["headline"])' "$scratch/report.json"
   echo "lab compare ended with $status"
 }
 

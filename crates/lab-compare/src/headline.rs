@@ -50,6 +50,9 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
             Some(pairs) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {pairs}`"),
             None => format!("about {n} pairs would decide, more than an experiment has ({MOST_PAIRS})"),
         },
+        (Some(n), None) if n > MOST_PAIRS => format!(
+            "about {n} launches a side would decide; `lab ab PLAN` takes far fewer, for it measures both sides at once"
+        ),
         (Some(n), None) => format!(
             "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); \
              `lab ab PLAN` takes fewer, for it measures both sides at once"
