@@ -8,12 +8,15 @@
 use lab_core::experiment::{Evidence, Turn};
 use lab_core::metric::Reading;
 use lab_core::record::{Completed, Session};
-use lab_core::validity::Validity;
+use lab_core::validity::{Validity, others_share};
 
 use crate::location::location;
 
 /// The share of a turn that others may take before the turn is left out.
 const GREATEST_SHARE: f64 = 0.01;
+/// The share of all cores' time that others may take over a pair whose engines have several threads: that of the rule
+/// `other-load`.
+const GREATEST_SHARE_OF_PAIR: f64 = 0.05;
 /// The share of the turns after the prefill that must be left for a pair to count.
 const LEAST_LEFT: f64 = 0.5;
 /// How sure a contradiction must be.
@@ -48,10 +51,10 @@ impl Pairs {
     /// admitted leaves nothing out.
     pub fn of(baseline: &Session, candidate: &Session, admitted: &[String]) -> Self {
         let sides = [baseline, candidate];
-        let usual = sides.map(Usual::of);
+        let threads = sides.map(threads);
         let pairs = launches_of(baseline).filter_map(|launch| {
             let [ours, theirs] = sides.map(|side| side.usable_in(launch).into_iter().next());
-            Some(pair(launch, [ours?, theirs?], usual, admitted))
+            Some(pair(launch, [ours?, theirs?], threads, admitted))
         });
         let closing = launches_of(baseline).filter_map(|launch| {
             let [ours, theirs] = sides.map(|side| mean_log_speed(&undisturbed(side, launch)));
@@ -111,13 +114,13 @@ fn mean_log_speed(repetitions: &[&Completed]) -> Option<f64> {
     (n > 0).then(|| repetitions.iter().map(|own| log_speed(own)).sum::<f64>() / n as f64)
 }
 
-/// What the two repetitions of a pair show, baseline first; each side with what is usual for it.
-fn pair(index: u32, sides: [&Completed; 2], usual: [Usual; 2], admitted: &[String]) -> Pair {
+/// What the two repetitions of a pair show, baseline first; each side with its threads.
+fn pair(index: u32, sides: [&Completed; 2], threads: [f64; 2], admitted: &[String]) -> Pair {
     let total_ns = sides.map(|own| own.timeline.total_ns() as f64);
     let [ours, theirs] = sides.map(log_speed);
     let alone = Pair { index, log_ratio: Some(theirs - ours), total_ns, n_turns: 1, n_left_out: 0 };
     let [Some(our_turns), Some(their_turns)] = sides.map(|own| own.turns.as_deref()) else { return alone };
-    let turns = [Turns::of(sides[0], our_turns, usual[0]), Turns::of(sides[1], their_turns, usual[1])];
+    let turns = [Turns::of(sides[0], our_turns, threads[0]), Turns::of(sides[1], their_turns, threads[1])];
     let n_turns = our_turns.len().min(their_turns.len());
     let is_kept: Vec<bool> =
         (0..n_turns).map(|turn| turns.iter().all(|side| side.is_quiet(turn, admitted))).collect();
@@ -130,45 +133,21 @@ fn pair(index: u32, sides: [&Completed; 2], usual: [Usual; 2], admitted: &[Strin
         // Sides that did not do the same work have no turns to set against each other: the whole counts, or nothing.
         turns.iter().all(|side| side.all_quiet(admitted)).then_some(theirs - ours)
     };
-    Pair { log_ratio, n_turns, n_left_out, ..alone }
+    let is_shared = threads.iter().any(|own| *own > 1.0) && is_shared(sides, admitted);
+    Pair { log_ratio: log_ratio.filter(|_| !is_shared), n_turns, n_left_out, ..alone }
 }
 
-/// What is usual for a side: how many CPUs its engine can use at once, and how much of them it goes without in a turn although
-/// nobody takes them.
-#[derive(Debug, Clone, Copy)]
-struct Usual {
-    /// Threads that the engine computes with; one where the fingerprint does not tell.
-    threads: f64,
-    /// Share of a turn that an engine of several threads goes without in nine of ten turns, what its threads wait for each
-    /// other: in the turn of the prefill, and in those behind it. One thread waits for none.
-    without: [f64; 2],
+/// Returns how many threads the engine of a side computes with; one where the fingerprint does not tell.
+fn threads(session: &Session) -> f64 {
+    session.header.fingerprint.backend.identity.get("threads").and_then(|own| own.as_f64()).unwrap_or(1.0)
 }
 
-impl Usual {
-    fn of(session: &Session) -> Self {
-        let identity = &session.header.fingerprint.backend.identity;
-        let threads = identity.get("threads").and_then(|own| own.as_f64()).unwrap_or(1.0);
-        let mut shares = [Vec::new(), Vec::new()];
-        for (_, completed) in session.usable().filter(|_| threads > 1.0) {
-            let turns = completed.turns.as_deref().unwrap_or_default();
-            for (index, (turn, time_ns)) in turns.iter().zip(times(completed, turns)).enumerate() {
-                let without = without_ns(&turn.evidence, time_ns, threads);
-                shares[index.min(1)].extend(without.map(|nanos| nanos / time_ns));
-            }
-        }
-        Self { threads, without: shares.map(nine_of_ten) }
-    }
-}
-
-/// Returns what nine of ten values do not exceed; 0 for no values.
-fn nine_of_ten(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len().saturating_sub(1) * 9 / 10).copied().unwrap_or(0.0)
-}
-
-/// Returns the CPU time that an engine went without in a turn, in nanoseconds; nothing where the kernel does not tell.
-fn without_ns(evidence: &Evidence, time_ns: f64, threads: f64) -> Option<f64> {
-    evidence.own_cpu_ns.value().map(|own| (threads * time_ns - *own as f64).max(0.0))
+/// Returns whether others took so much of the cores over a whole pair that it shows nothing. Where a counter is missing, that
+/// is not held against the pair.
+fn is_shared(sides: [&Completed; 2], admitted: &[String]) -> bool {
+    let [one, beside] = sides.map(|own| &*own.observation);
+    let is_admitted = admitted.iter().any(|own| own == "other-load");
+    !is_admitted && others_share(one, beside).is_ok_and(|share| share > GREATEST_SHARE_OF_PAIR)
 }
 
 /// Returns how long each turn took, in nanoseconds.
@@ -191,26 +170,25 @@ struct Turns<'a> {
     turns: &'a [Turn],
     /// Nanoseconds of each.
     times: Vec<f64>,
-    usual: Usual,
+    /// CPUs that the engine can use at once.
+    threads: f64,
 }
 
 impl<'a> Turns<'a> {
-    fn of(completed: &Completed, turns: &'a [Turn], usual: Usual) -> Self {
-        Self { turns, times: times(completed, turns), usual }
+    fn of(completed: &Completed, turns: &'a [Turn], threads: f64) -> Self {
+        Self { turns, times: times(completed, turns), threads }
     }
 
     /// Returns whether others took no more than their share of a turn. What the kernel does not tell is not held against it.
     fn is_quiet(&self, turn: usize, admitted: &[String]) -> bool {
         let (evidence, time_ns) = (&self.turns[turn].evidence, self.times[turn]);
-        let Evidence { steal_ns, run_delay_ns, waiting_cpu_ns, .. } = evidence;
+        let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns, .. } = evidence;
         let taken = |reading: &Reading<u64>| reading.value().map_or(0.0, |nanos| *nanos as f64);
-        // Threads of one engine wait for each other, too, and that is the engine's own affair (decision 12): others had no
-        // more than the CPU time that the engine went without, beyond what it usually does.
+        // Others had no more than the CPU time that the engine went without, where that is known. Several threads go without
+        // some for each other, which is the engine's own affair (decision 12): there the whole pair is asked (`is_shared`).
         let waited = taken(run_delay_ns);
-        let Usual { threads, without } = self.usual;
-        let own_affair = without[turn.min(1)] * time_ns;
-        let went_without = without_ns(evidence, time_ns, threads).map_or(waited, |own| own - own_affair);
-        let waited_for_others = waited.min(went_without.max(0.0));
+        let went_without = own_cpu_ns.value().map_or(waited, |own| time_ns - *own as f64);
+        let waited_for_others = if self.threads > 1.0 { 0.0 } else { waited.min(went_without.max(0.0)) };
         // Each kind under the rule of validity that looks at the same in repetitions that run alone.
         let kinds = [
             ("steal", taken(steal_ns)),

@@ -1,6 +1,7 @@
 use lab_core::experiment::{Experiment, Layouts, Side};
 use lab_core::fingerprint::Mode;
 use lab_core::fixtures;
+use lab_core::observation::{CoreTime, ProcessCounters};
 use lab_core::record::{Outcome, RepetitionKind, SessionId};
 use uuid::Uuid;
 
@@ -22,8 +23,13 @@ fn side(which: Side, gaps_us: &[u64]) -> Session {
         noise: Default::default(),
         closing: Some(0),
     });
+    with_threads(&mut session, 1);
     edit(&mut session, |_, completed| completed.turns = Some([1, 4, 3].map(quiet).to_vec()));
     session
+}
+
+fn with_threads(session: &mut Session, threads: u32) {
+    session.header.fingerprint.backend.identity.insert("threads".to_owned(), threads.into());
 }
 
 fn quiet(n_tokens: u32) -> Turn {
@@ -122,20 +128,56 @@ fn each_kind_of_outside_evidence_counts_above_a_hundredth_of_the_turn() {
 
 #[test]
 fn threads_that_wait_for_each_other_disturb_nobody() {
-    // Turns of 80 and 60 ms of two threads, which always wait for a CPU. What they go without in both is their own affair.
-    for (own_cpu_ns, left_out) in
-        [([159_500_000, 119_500_000], 0), ([151_500_000, 114_000_000], 0), ([140_000_000, 114_000_000], 1)]
-    {
-        let mut a = side(Side::A, &[20_000]);
-        for (turn, own) in own_cpu_ns.into_iter().enumerate() {
-            disturb(&mut a, 0, turn + 1, |evidence| {
-                evidence.run_delay_ns = Reading::Value(70_000_000);
-                evidence.own_cpu_ns = Reading::Value(own);
-            });
+    // A turn of 80 ms that waited for 70 and had the CPU for all but 2: one thread can wait for others alone.
+    for (threads, left_out) in [(1, 1), (2, 0)] {
+        let [mut a, mut b] = [side(Side::A, &[20_000]), side(Side::B, &[20_000])];
+        for own in [&mut a, &mut b] {
+            with_threads(own, threads);
         }
-        let pair = Pairs::of(&a, &side(Side::B, &[20_000]), &[]).pairs[0];
-        assert_eq!(pair.n_left_out, left_out, "{own_cpu_ns:?}");
+        disturb(&mut a, 0, 1, |evidence| {
+            evidence.run_delay_ns = Reading::Value(70_000_000);
+            evidence.own_cpu_ns = Reading::Value(78_000_000);
+        });
+        let pair = Pairs::of(&a, &b, &[]).pairs[0];
+        assert_eq!(pair.n_left_out, left_out, "{threads} threads");
     }
+}
+
+#[test]
+fn a_pair_of_several_threads_in_which_others_had_the_cores_is_left_out_whole() {
+    let [mut a, mut b] = [side(Side::A, &[20_000]), side(Side::B, &[20_000])];
+    for own in [&mut a, &mut b] {
+        with_threads(own, 2);
+        edit(own, |_, completed| taken_by_others(completed, 8));
+    }
+    assert_eq!(Pairs::of(&a, &b, &[]).pairs[0].log_ratio, None, "8 of 100 jiffies");
+    assert!(Pairs::of(&a, &b, &["other-load".to_owned()]).pairs[0].log_ratio.is_some());
+    edit(&mut a, |_, completed| taken_by_others(completed, 4));
+    assert!(Pairs::of(&a, &b, &[]).pairs[0].log_ratio.is_some(), "4 of 100 jiffies");
+}
+
+/// Lets others have so many of the 100 jiffies of a core, and either engine 20.
+fn taken_by_others(completed: &mut Completed, jiffies: u64) {
+    let core = |busy, idle| Reading::Value(vec![CoreTime { core: 0, busy, idle, steal: 0 }]);
+    let seen = &mut *completed.observation;
+    (seen.machine.before.cores, seen.machine.after.cores) = (core(0, 0), core(40 + jiffies, 60 - jiffies));
+    seen.harness_cpu_ns = Reading::Value(0);
+    let untold = || Reading::Unavailable("not told".to_owned());
+    let counters = |user_jiffies| {
+        Reading::Value(ProcessCounters {
+            user_jiffies,
+            system_jiffies: 0,
+            on_cpu_ns: untold(),
+            run_delay_ns: untold(),
+            voluntary_switches: untold(),
+            involuntary_switches: untold(),
+            minor_faults: 0,
+            major_faults: 0,
+            threads: 2,
+            nice: 0,
+        })
+    };
+    (seen.process.before, seen.process.after) = (counters(0), counters(20));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use signal::others_share;
 pub use table::RULES;
 pub use trend::{MannKendall, mann_kendall};
 

@@ -5,7 +5,7 @@ use super::trend::mann_kendall;
 use crate::energy::{MeterKind, active_energy};
 use crate::metric::{Inputs, Reading, percentile_type_7};
 use crate::number::exact;
-use crate::observation::{Conditions, CoreTime, NANOS_PER_JIFFY, ProcessCounters, Span};
+use crate::observation::{Conditions, CoreTime, NANOS_PER_JIFFY, Observation, ProcessCounters, Span};
 
 type Taken = Result<Signal, String>;
 
@@ -44,6 +44,21 @@ fn others_ms(inputs: &Inputs<'_>, passed: &[CoreTime]) -> Result<f64, String> {
     let own_ms = inputs.observation.process.cpu_ns()? / NS_PER_MS;
     let harness_ms = exact(*inputs.observation.harness_cpu_ns.as_result()?) / NS_PER_MS;
     Ok((busy_ms - own_ms - harness_ms).max(0.0))
+}
+
+/// Returns the share of the cores' time that neither of two engines nor the harness took while the two generated in turn, as
+/// the observation of one of them saw it.
+///
+/// # Errors
+///
+/// When a counter that it takes is missing or ran backwards.
+pub fn others_share(one: &Observation, beside: &Observation) -> Result<f64, String> {
+    let passed = cores_passed(&one.machine)?;
+    let busy = exact(passed.iter().map(|core| core.busy).sum()) * NANOS_PER_JIFFY;
+    let whole = exact(passed.iter().map(|core| core.busy + core.idle + core.steal).sum()) * NANOS_PER_JIFFY;
+    let engines = one.process.cpu_ns()? + beside.process.cpu_ns()?;
+    let harness = exact(*one.harness_cpu_ns.as_result()?);
+    Ok((busy - engines - harness).max(0.0) / whole.max(1.0))
 }
 
 /// Threads of an engine wait for each other, too, where there are more of them than cores: only so much of their waiting
