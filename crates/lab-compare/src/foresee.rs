@@ -146,7 +146,8 @@ fn spread_at(n: u32, standard_deviation: f64) -> f64 {
 /// What experiments see in as many pairs as identical engines usually take to be called so.
 fn paired(ab: &Calibration) -> Option<PairedSupport> {
     let unchanged = ab.rates.iter().find(|rate| rate.change == 0.0)?;
-    let pairs = unchanged.median_pairs?;
+    // A calibration is read from a store: what makes no sense in it supports nothing.
+    let pairs = unchanged.median_pairs.filter(|pairs| *pairs > 1)?;
     let known = ab.noise.noise();
     let prospect = Prospect {
         centre: 0.0,
@@ -154,7 +155,8 @@ fn paired(ab: &Calibration) -> Option<PairedSupport> {
         drift: known.bias,
         drift_freedom: freedom(known),
     };
-    let confidence = stopping::plan(unchanged.n).look_confidence;
+    let most = unchanged.n.clamp(stopping::LEAST_PAIRS, stopping::MOST_PAIRS);
+    let confidence = stopping::plan(most).look_confidence;
     Some(PairedSupport {
         pairs,
         detects: prospect.detects(pairs, confidence, ab.tolerance),
