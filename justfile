@@ -22,6 +22,10 @@ test:
 test-fast:
     cargo test --workspace --exclude lab-candle --no-default-features
 
+# Passes the tests of the Python package; needs pytest.
+test-python:
+    cd crates/lab-measure-py && python3 -B -m pytest
+
 # Checks formatting and lints, warnings denied.
 lint:
     cargo fmt --all --check
@@ -50,6 +54,16 @@ bench:
     cargo build --release --examples -p lab-candle
     python3 ci/bench/overhead.py --pairs 10
     python3 ci/bench/store.py
+
+# Measures what importing a million inferences of edge devices costs: time, peak memory, size of the store.
+bench-devices *ARGUMENTS="":
+    cargo build --release
+    python3 ci/bench/devices.py {{ ARGUMENTS }}
+
+# Measures what `lab measure` costs, on and off, against the bare command. Needs a quiet machine and a minute.
+bench-measure *ARGUMENTS="--rounds 40":
+    cargo build --release
+    python3 ci/bench/measure.py target/release/lab {{ ARGUMENTS }}
 
 # Proves that all instruments together cost less than half a percent of decode speed. Needs a quiet machine and minutes.
 bench-overhead PLAN="plans/smollm2-q8.toml" *ARGUMENTS="--blocks 2401 --tokens 8":

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lab_core::experiment::Noise;
-use lab_core::metric::{Metric, Reading, speed};
+use lab_core::metric::{Direction, Metric, Reading, speed};
 use lab_core::record::Session;
 use lab_core::report::{ChangeInterval, Drift, Scale};
 use lab_core::tolerance::Tolerance;
@@ -11,6 +11,7 @@ use lab_core::tolerance::Tolerance;
 use crate::launches::{LaunchMean, launch_means};
 use crate::location::{Location, location};
 use crate::need::{Prospect, launches_needed};
+use crate::number_line::{Verdict, place_beside};
 use crate::pairs::Pairs;
 use crate::percentile;
 use crate::stopping::{CONFIDENCE, effect, freedom};
@@ -78,10 +79,17 @@ pub(crate) fn to_change(scale: Scale, own: f64) -> f64 {
     if scale == Scale::Relative { own.exp_m1() } else { own }
 }
 
+/// Returns the value that a change on a scale is a change of, where the baseline's middle is `centre`: shares are those of 1.
+pub(crate) fn size(scale: Scale, centre: f64) -> f64 {
+    if scale == Scale::Relative { 1.0 } else { centre.abs() }
+}
+
 /// A change on the scale that intervals are taken on: logarithms of ratios, or differences.
 struct Change {
     location: Location,
     prospect: Prospect,
+    /// The value that it is a change of, in the unit of the tolerance.
+    baseline: f64,
     n: [usize; 2],
 }
 
@@ -100,7 +108,12 @@ impl Change {
             None => None,
         };
         let [n_baseline, n_candidate] = self.n;
-        let needed = width.and_then(|width| launches_needed(&self.prospect, terms.each(), width, to_change));
+        let needed = width.and_then(|width| {
+            launches_needed(&self.prospect, terms.each(), |low, high| {
+                let (low, high) = (to_change(low), to_change(high));
+                place_beside(self.baseline, low, high, width, Direction::Neutral) != Verdict::Inconclusive
+            })
+        });
         let has = n_baseline.min(n_candidate);
         ChangeInterval {
             scale,
@@ -125,7 +138,8 @@ fn separate(sides: &[Vec<LaunchMean>; 2], scale: Scale, drift: Drift) -> Result<
     let n = [values[0].len(), values[1].len()];
     let spread = [spread(ours, n[0]), spread(theirs, n[1])];
     let location = if drift > 0.0 { change.with_error(drift, drift_freedom) } else { change };
-    Ok(Change { location, prospect: Prospect { centre: change.centre, spread, drift, drift_freedom }, n })
+    let prospect = Prospect { centre: change.centre, spread, drift, drift_freedom };
+    Ok(Change { location, prospect, baseline: size(scale, ours.centre), n })
 }
 
 /// Returns the standard error that drift adds to the difference of two sessions, and its degrees of freedom.
@@ -133,9 +147,8 @@ pub(crate) fn drift_between(drift: Drift, scale: Scale, centre: f64) -> (f64, f6
     match drift {
         Drift::Known { standard_deviation, sessions } => {
             // Each side has a drift of its own. As a share it is that of the logarithm.
-            let unit = if scale == Scale::Relative { 1.0 } else { centre.abs() };
             let freedom = sessions.saturating_sub(1).max(1) as f64;
-            (standard_deviation * unit * std::f64::consts::SQRT_2, freedom)
+            (standard_deviation * size(scale, centre) * std::f64::consts::SQRT_2, freedom)
         }
         Drift::Unknown | Drift::Paired => (0.0, 1.0),
     }
@@ -143,7 +156,7 @@ pub(crate) fn drift_between(drift: Drift, scale: Scale, centre: f64) -> (f64, f6
 
 /// The pairs of an experiment: the middle of their log-ratios, and what calibration knows of these.
 fn of_pairs(pairs: &Pairs, terms: &Terms<'_>) -> Result<Change, String> {
-    paired(&pairs.log_ratios(), terms.noise)
+    paired(&pairs.log_ratios(), terms.noise, 1.0)
 }
 
 /// Any other metric of an experiment: the differences between launches of one pair. Pairs that are left out for what used the
@@ -168,17 +181,15 @@ fn matched(
             Some(values[1][other] - value)
         })
         .collect();
+    let usual = values[0].iter().sum::<f64>() / values[0].len() as f64;
     let noise = match metric.id() == speed().id() {
-        true => {
-            let usual = values[0].iter().sum::<f64>() / values[0].len() as f64;
-            Noise { bias: terms.noise.bias * usual.abs(), ..terms.noise }
-        }
+        true => Noise { bias: terms.noise.bias * usual.abs(), ..terms.noise },
         false => Noise::default(),
     };
-    paired(&differences, noise)
+    paired(&differences, noise, size(scale, usual))
 }
 
-fn paired(differences: &[f64], noise: Noise) -> Result<Change, String> {
+fn paired(differences: &[f64], noise: Noise, baseline: f64) -> Result<Change, String> {
     let n = differences.len();
     let location = effect(differences, noise).ok_or_else(|| few(n, "pair"))?;
     // What all pairs share is no spread of theirs.
@@ -189,7 +200,7 @@ fn paired(differences: &[f64], noise: Noise) -> Result<Change, String> {
         drift: noise.bias,
         drift_freedom: freedom(noise),
     };
-    Ok(Change { location, prospect, n: [n, n] })
+    Ok(Change { location, prospect, baseline, n: [n, n] })
 }
 
 /// Returns the standard deviation that a standard error of so many launches stands for.

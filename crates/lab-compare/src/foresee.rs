@@ -4,18 +4,18 @@ use std::fmt;
 
 use lab_core::calibration::{Calibration, Grouped};
 use lab_core::experiment::StoppingPlan;
-use lab_core::metric::{METRICS, Metric, short_name};
+use lab_core::metric::{Metric, short_name};
 use lab_core::record::Session;
 use lab_core::report::{PairedSupport, Scale, Support};
 use lab_core::tolerance::{Tolerance, change_in_words};
 use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal};
 
 use crate::Policy;
-use crate::change::{drift_between, located, scale_of, scaled, spread, to_change};
+use crate::change::{drift_between, located, scale_of, scaled, size, spread, to_change};
 use crate::launches::launch_means;
 use crate::location::n_trimmed;
 use crate::need::Prospect;
-use crate::number_line::{Verdict, place};
+use crate::number_line::{Verdict, place_beside};
 use crate::row;
 use crate::stopping::{self, CONFIDENCE, freedom, widening};
 
@@ -38,8 +38,12 @@ impl fmt::Display for Undecidable {
 /// the stopping plan allows; nothing where it could. The candidate is taken to vary as the baseline does.
 pub fn undecidable(baseline: &Session, policy: &Policy, stopping: &StoppingPlan) -> Option<Undecidable> {
     let gated = policy.gate.metrics.as_deref();
-    let judged: Vec<&Metric> =
-        METRICS.iter().filter(|metric| row::is_judged(metric, baseline, baseline, gated)).collect();
+    let judged: Vec<&Metric> = baseline
+        .header
+        .work
+        .metrics()
+        .filter(|metric| row::is_judged(metric, baseline, baseline, gated))
+        .collect();
     let own = baseline.header.stopping().map_or(CONFIDENCE, |own| own.look_confidence);
     let together = own.max(stopping.look_confidence);
     let each = 1.0 - (1.0 - together) / judged.len().max(1) as f64;
@@ -73,7 +77,7 @@ fn why_undecidable(
     let (low, high) = prospect.with([n, most]).interval(confidence);
     let (low, high) = (to_change(scale, low), to_change(scale, high));
     let (Tolerance::Relative(width) | Tolerance::Absolute(width)) = tolerance;
-    if place(low, high, width, metric.direction) == Verdict::Equivalent {
+    if place_beside(size(scale, ours.centre), low, high, width, metric.direction) == Verdict::Equivalent {
         return None;
     }
     let words = |own: f64| match scale {

@@ -1,7 +1,7 @@
 //! The conclusion in one plain sentence.
 
 use lab_core::fingerprint::PartKind;
-use lab_core::metric::{Reading, short_name};
+use lab_core::metric::{Contract, Reading, short_name};
 use lab_core::record::ContractCoverage;
 use lab_core::report::{
     ChangeInterval, Conclusion, Judgement, MetricComparison, Refusal, Report, Reservation, Scale, Side,
@@ -45,7 +45,11 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     let intervals: Vec<&ChangeInterval> =
         open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>()?;
     let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
-    Some(match (needed.and_then(|own| own.into_iter().max()), &report.paired) {
+    let needed = needed.and_then(|own| own.into_iter().max());
+    if report.contract.id == Contract::SmokeV1.to_string() {
+        return Some(of_command(needed, plan));
+    }
+    Some(match (needed, &report.paired) {
         (Some(n), Some(_)) => match stopping::reaching(n) {
             Some(pairs) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {pairs}`"),
             None => format!("about {n} pairs would decide, more than an experiment has ({MOST_PAIRS})"),
@@ -66,6 +70,16 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
                 .to_owned()
         }
     })
+}
+
+/// Commands have no pairs: `lab ab` asks engines.
+fn of_command(needed: Option<u32>, plan: &str) -> String {
+    match needed {
+        Some(n) => format!("about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan})"),
+        None => "no number of launches would decide: the change lies too near an end of the tolerance, or sessions \
+                 drift too far"
+            .to_owned(),
+    }
 }
 
 fn slower(own: SlowLaunches) -> String {

@@ -45,7 +45,7 @@ fn named(source: Option<&str>) -> String {
 fn session_mean(session: &Session, metric: &Metric) -> Result<SessionMean, String> {
     let samples = session.samples(&metric.id())?;
     let mut by_launch: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for ((recorded, _), sample) in session.usable().zip(samples) {
+    for (recorded, sample) in session.counting(&metric.id()).zip(samples) {
         by_launch.entry(recorded.repetition.launch).or_default().push(sample);
     }
     let mean = mean(&by_launch.values().map(|samples| mean(samples)).collect::<Vec<_>>());

@@ -19,7 +19,7 @@ pub struct LaunchMean {
 pub fn launch_means(session: &Session, metric: &Metric) -> Vec<LaunchMean> {
     let id = metric.id();
     let mut launches: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
-    for (recorded, _) in session.counting(&id) {
+    for recorded in session.counting(&id) {
         let found = recorded.measurements.iter().find(|own| own.metric == id);
         if let Some(Reading::Value(value)) = found.map(|own| &own.reading) {
             launches.entry(recorded.repetition.launch).or_default().push(*value);

@@ -9,6 +9,7 @@
 
 mod change;
 pub mod change_point;
+pub mod check;
 mod draw;
 pub mod foresee;
 pub mod gate;
@@ -38,12 +39,12 @@ use std::collections::BTreeMap;
 
 use lab_core::energy::MeterKind;
 use lab_core::fingerprint::PartKind;
-use lab_core::metric::{METRICS, primary_first};
+use lab_core::metric::{Contract, find, primary_first};
 use lab_core::plan::GateSpec;
-use lab_core::record::{Completed, ContractCoverage, Session};
+use lab_core::record::{ContractCoverage, RecordedRepetition, Session};
 use lab_core::report::{
-    Conclusion, Drift, Judgement, MetricComparison, Paired, REPORT_SCHEMA, Refusal, Report, Rule, Side,
-    SlowLaunches,
+    Conclusion, Drift, Judgement, MetricComparison, Paired, REPORT_SCHEMA, Refusal, Report, Reservation,
+    Rule, Side, SlowLaunches, Suspicion,
 };
 use lab_core::validity::Validity;
 
@@ -93,35 +94,16 @@ impl Default for Policy {
 /// its headline and in `contract`; it is never a plain pass. Suspect repetitions keep from a verdict unless the policy
 /// admits every rule that made them so; invalid ones are not looked at.
 pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Report {
-    let (mut refusals, varied) = refusal::of_sessions(baseline, candidate, policy);
+    let (refusals, varied) = refusal::of_sessions(baseline, candidate, policy);
     let (suspicions, of_energy) = suspicion::of_sessions(baseline, candidate, policy);
     let pairs =
         pairs::are_sides(baseline, candidate).then(|| Pairs::of(baseline, candidate, &policy.admitted));
-    let gated = policy.gate.metrics.as_deref();
-    let terms = Terms {
-        confidence: confidence(baseline, candidate),
-        n_judged: METRICS.iter().filter(|metric| row::is_judged(metric, baseline, candidate, gated)).count(),
-        drifts: &policy.drifts,
-        pairs: pairs.as_ref(),
-        noise: baseline.header.experiment.as_ref().map(|own| own.noise).unwrap_or_default(),
-        gated,
-    };
     let is_refused_whole = !refusals.is_empty();
-    let judged = |metric| row::judge(policy.rule, metric, baseline, candidate, &of_energy, &terms);
-    let rows: Vec<Row> = if is_refused_whole { Vec::new() } else { primary_first().map(judged).collect() };
-    refusals.extend(rows.iter().filter_map(|row| row.refusal.clone()));
-    let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
     let paired =
         pairs.as_ref().filter(|_| !is_refused_whole).and_then(|own| paired_of(own, baseline, candidate));
-    let conclusion = conclude(&metrics, &mut refusals);
-    let reservations = match pairs.as_ref() {
-        _ if is_refused_whole || policy.at_look => Vec::new(),
-        pairs => reservation::of_sessions(pairs, baseline, candidate, conclusion),
-    };
-    let conclusion = match conclusion {
-        _ if is_refused_whole => Conclusion::Refused,
-        _ if !suspicions.is_empty() || !reservations.is_empty() => Conclusion::Inconclusive,
-        conclusion => conclusion,
+    let Judged { conclusion, metrics, refusals, reservations } = match is_refused_whole {
+        true => Judged::refused(refusals),
+        false => judge(baseline, candidate, policy, pairs.as_ref(), &suspicions, &of_energy),
     };
     let report = Report {
         schema: REPORT_SCHEMA.to_owned(),
@@ -145,6 +127,70 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
         metrics,
         context_differences: refusal::context_differences(baseline, candidate),
     };
+    worded(policy, report)
+}
+
+/// What two sessions come to.
+struct Judged {
+    conclusion: Conclusion,
+    metrics: Vec<MetricComparison>,
+    refusals: Vec<Refusal>,
+    reservations: Vec<Reservation>,
+}
+
+impl Judged {
+    /// What sessions come to that may not be compared: no figure is looked at.
+    fn refused(refusals: Vec<Refusal>) -> Self {
+        Self { conclusion: Conclusion::Refused, metrics: Vec::new(), refusals, reservations: Vec::new() }
+    }
+}
+
+/// Judges sessions that may be compared, metric by metric and as a whole.
+fn judge(
+    baseline: &Session,
+    candidate: &Session,
+    policy: &Policy,
+    pairs: Option<&Pairs>,
+    suspicions: &[Suspicion],
+    of_energy: &[Suspicion],
+) -> Judged {
+    let rows = rows(baseline, candidate, policy, pairs, of_energy);
+    let mut refusals: Vec<Refusal> = rows.iter().filter_map(|row| row.refusal.clone()).collect();
+    let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
+    let conclusion = conclude(&metrics, &mut refusals);
+    let reservations = match policy.at_look {
+        true => Vec::new(),
+        false => reservation::of_sessions(pairs, baseline, candidate, conclusion),
+    };
+    let is_in_doubt = !suspicions.is_empty() || !reservations.is_empty();
+    let conclusion = if is_in_doubt { Conclusion::Inconclusive } else { conclusion };
+    Judged { conclusion, metrics, refusals, reservations }
+}
+
+/// Judges every metric of the table by itself.
+fn rows(
+    baseline: &Session,
+    candidate: &Session,
+    policy: &Policy,
+    pairs: Option<&Pairs>,
+    of_energy: &[Suspicion],
+) -> Vec<Row> {
+    let gated = policy.gate.metrics.as_deref();
+    let metrics = || baseline.header.work.metrics();
+    let terms = Terms {
+        confidence: confidence(baseline, candidate),
+        n_judged: metrics().filter(|metric| row::is_judged(metric, baseline, candidate, gated)).count(),
+        drifts: &policy.drifts,
+        pairs,
+        noise: baseline.header.experiment.as_ref().map(|own| own.noise).unwrap_or_default(),
+        gated,
+    };
+    let judged = |metric| row::judge(policy.rule, metric, baseline, candidate, of_energy, &terms);
+    primary_first(metrics()).map(judged).collect()
+}
+
+/// Puts into words what a report says in figures.
+fn worded(policy: &Policy, report: Report) -> Report {
     let (headline, advice) = (headline::sentence(&report), headline::advice(&report));
     let support = policy.calibrations.support(n_launches(&report));
     Report { headline, advice, support, ..report }
@@ -199,10 +245,14 @@ fn slow_launches(pairs: Option<&Pairs>, baseline: &Session, candidate: &Session)
     slow::slow_launches(&ours, &theirs)
 }
 
-/// Returns the mean time of an execution in each launch, in milliseconds.
+/// Returns the mean time of an execution in each launch; nothing where nothing was executed here.
 fn execution_times(session: &Session) -> Vec<f64> {
-    let total = METRICS.iter().find(|metric| metric.name == "latency_total_ms");
-    let metric = total.expect("the contract has a total latency");
+    let total = match session.header.work.contract() {
+        Contract::EngineV0_1 | Contract::LabV1 => "engine.v0.1/latency_total_ms",
+        Contract::SmokeV1 => "smoke.v1/elapsed_sec",
+        Contract::WorkflowV1 | Contract::DeviceV1 => return Vec::new(),
+    };
+    let metric = find(total).expect("the contract has a total time");
     launches::launch_means(session, metric).iter().map(|own| own.mean).collect()
 }
 
@@ -236,7 +286,11 @@ fn conclude(metrics: &[MetricComparison], refusals: &mut Vec<Refusal>) -> Conclu
 fn shared_coverage(baseline: &Session, candidate: &Session) -> ContractCoverage {
     let (ours, theirs) = (baseline.missing_mandatory(), candidate.missing_mandatory());
     let lacked = |name: &&str| ours.contains(name) || theirs.contains(name);
-    ContractCoverage::missing(METRICS.iter().map(|metric| metric.name).filter(lacked).collect())
+    let work = &baseline.header.work;
+    ContractCoverage::missing(
+        work.contract(),
+        work.metrics().map(|metric| metric.name).filter(lacked).collect(),
+    )
 }
 
 fn side(session: &Session) -> Side {
@@ -257,14 +311,14 @@ fn side(session: &Session) -> Side {
 }
 
 /// Returns the completed measured repetitions of a side; of one in lock-step, those generated in turn.
-fn counted(session: &Session) -> impl Iterator<Item = &Completed> {
+fn counted(session: &Session) -> impl Iterator<Item = &RecordedRepetition> {
     let is_lock_step = session.is_lock_step();
-    let completed = session.completed().map(|(_, completed)| completed);
-    completed.filter(move |completed| completed.turns.is_some() == is_lock_step)
+    session.succeeded().filter(move |recorded| recorded.is_in_turn() == is_lock_step)
 }
 
 fn count(session: &Session, is_meant: fn(&Validity) -> bool) -> usize {
-    counted(session).filter(|completed| is_meant(&completed.validity)).count()
+    let validities = counted(session).filter_map(|recorded| recorded.repetition.outcome.validity());
+    validities.filter(|validity| is_meant(validity)).count()
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! How many launches would decide, and what so many can see.
 
 use crate::location::{Location, t_quantile};
-use crate::number_line::{Verdict, place};
-use lab_core::metric::Direction;
 
 /// Beyond this nobody would wait.
 const MOST: u32 = 10_000;
@@ -55,17 +53,15 @@ const ONE_OF_FIVE: f64 = 0.6;
 /// Returns how many launches a side would decide if the estimate and the spreads stayed as they are; none if no number
 /// would, for the estimate lies on the tolerance or the drift alone is too wide.
 ///
-/// `to_change` turns the scale of the interval into that of the tolerance.
+/// `is_decided` tells whether an interval, given by its ends on the prospect's scale, reaches over no end of the tolerance.
 pub fn launches_needed(
     prospect: &Prospect,
     confidence: f64,
-    tolerance: f64,
-    to_change: impl Fn(f64) -> f64,
+    is_decided: impl Fn(f64, f64) -> bool,
 ) -> Option<u32> {
     let decides = |n: u32| {
         let (low, high) = prospect.with([n, n]).interval(confidence);
-        let (low, high) = (to_change(low), to_change(high));
-        place(low, high, tolerance, Direction::Neutral) != Verdict::Inconclusive
+        is_decided(low, high)
     };
     if !decides(MOST) {
         return None;
@@ -81,15 +77,23 @@ pub fn launches_needed(
 
 #[cfg(test)]
 mod tests {
+    use lab_core::metric::Direction;
+
     use super::*;
+    use crate::number_line::{Verdict, place};
 
     fn prospect(centre: f64, spread: f64, drift: f64) -> Prospect {
         Prospect { centre, spread: [spread, spread], drift, drift_freedom: 10.0 }
     }
 
+    fn needed(prospect: &Prospect) -> Option<u32> {
+        launches_needed(prospect, 0.95, |low, high| {
+            place(low, high, 0.03, Direction::Neutral) != Verdict::Inconclusive
+        })
+    }
+
     #[test]
     fn more_launches_decide_what_lies_off_the_tolerance() {
-        let needed = |own: &Prospect| launches_needed(own, 0.95, 0.03, |change| change);
         let near = needed(&prospect(0.0, 0.02, 0.0)).unwrap();
         // n with t(0.975, 2n-2) * 0.02 * sqrt(2/n) <= 0.03: 5 gives 0.0292, 4 gives 0.0346.
         assert_eq!(near, 5);
@@ -99,6 +103,6 @@ mod tests {
 
     #[test]
     fn no_number_of_launches_cures_drift() {
-        assert_eq!(launches_needed(&prospect(0.0, 0.02, 0.02), 0.95, 0.03, |change| change), None);
+        assert_eq!(needed(&prospect(0.0, 0.02, 0.02)), None);
     }
 }

@@ -21,13 +21,19 @@ pub enum Verdict {
     Inconclusive,
 }
 
-/// Places the interval from `low` to `high` on the number line of a tolerance. All three are in one unit: shares of the
-/// baseline, or the metric's own.
+/// Places the interval from `low` to `high` on the number line of a tolerance, all three in shares of the baseline.
 ///
 /// The tolerance itself is still tolerated, as in the contract's rule, and widened by the rounding of two values:
 /// otherwise the interval of values that never vary would miss the boundary it lies on.
 pub fn place(low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict {
-    let edge = tolerance + 4.0 * f64::EPSILON;
+    place_beside(1.0, low, high, tolerance, direction)
+}
+
+/// Places an interval as [`place`] does, with interval and tolerance in the unit of `baseline`, the value that the change is
+/// a change of: how far values are rounded goes by their size.
+pub fn place_beside(baseline: f64, low: f64, high: f64, tolerance: f64, direction: Direction) -> Verdict {
+    // At the boundary neither value is larger than the baseline and the tolerance together.
+    let edge = tolerance + 4.0 * f64::EPSILON * (baseline.abs() + tolerance);
     if low >= -edge && high <= edge {
         return Verdict::Equivalent;
     }
@@ -71,5 +77,24 @@ mod tests {
         assert_eq!(place(change, change, 0.03, Direction::Lower), Verdict::Equivalent);
         assert_eq!(place(0.030_000_1, 0.030_000_1, 0.03, Direction::Lower), Verdict::Regressed);
         assert_eq!(place(0.0, 0.0, 0.0, Direction::Higher), Verdict::Equivalent);
+    }
+
+    #[test]
+    fn the_boundary_is_as_sharp_for_tiny_values_as_for_huge_ones() {
+        for size in [1e-12, 1e-9, 1.0, 1e9, 1e15] {
+            let (baseline, tolerance) = (10.0 * size, 0.3 * size);
+            for candidate in [10.3 * size, 9.7 * size] {
+                let change = candidate - baseline;
+                let placed = |change| place_beside(baseline, change, change, tolerance, Direction::Neutral);
+                assert_eq!(placed(change), Verdict::Equivalent, "{size}");
+                assert_eq!(placed(change * (1.0 + 1e-9)), Verdict::Regressed, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_beyond_a_tiny_tolerance_is_not_rounded_away() {
+        assert_eq!(place_beside(1e-6, 2e-16, 2e-16, 1e-16, Direction::Lower), Verdict::Regressed);
+        assert_eq!(place_beside(0.0, 2e-16, 2e-16, 0.0, Direction::Lower), Verdict::Regressed);
     }
 }

@@ -14,10 +14,19 @@
 //! heavy tails are averaged before normality is assumed. The alternative, a moving-block bootstrap, holds the truth in
 //! 82 to 93 % of simulated series where this holds it in 95 %; `docs/overhead.md` has the figures.
 //!
+//! What others did to some blocks is left out with its comparisons, by outside evidence alone ([`Outside`]): an on block and its
+//! neighbours together, so that neither arm is spared what the other is not.
+//!
 //! What it cannot see: a disturbance with the very period of the toggle. The caller's blocks should not be in step with
 //! anything that ticks.
 
+mod outside;
+
+pub use outside::Outside;
+
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
+
+use crate::pairs::LEAST_LEFT;
 
 /// Confidence of the interval.
 pub const CONFIDENCE: f64 = 0.95;
@@ -66,7 +75,7 @@ pub struct PairedEffect {
     pub high: f64,
     /// Blocks given, of both arms.
     pub n_blocks: usize,
-    /// On blocks that were compared with two neighbours.
+    /// On blocks that were compared with two neighbours, and are not left out.
     pub n_pairs: usize,
     /// Batches that the comparisons were averaged in.
     pub n_batches: usize,
@@ -84,6 +93,14 @@ pub enum PairedError {
         /// Blocks given.
         n_blocks: usize,
         /// Comparisons they give.
+        n_pairs: usize,
+    },
+    /// Too few comparisons in which others left the machine alone.
+    #[error("others used the machine in so many blocks that {n_left} of {n_pairs} comparisons are left")]
+    Disturbed {
+        /// Comparisons none of whose blocks was disturbed.
+        n_left: usize,
+        /// Comparisons that the blocks give.
         n_pairs: usize,
     },
     /// Two neighbours under one arm.
@@ -118,21 +135,40 @@ struct Pair {
 ///
 /// When blocks do not alternate, one has no token or no time, or they are too few.
 pub fn paired_effect(blocks: &[Block]) -> Result<PairedEffect, PairedError> {
-    check_alternation(blocks)?;
-    let pairs = pairs(blocks)?;
+    estimate(blocks.len(), &pairs(blocks, &[])?)
+}
+
+/// Estimates as [`paired_effect`] does, from the comparisons in which others disturbed none of the three blocks.
+/// `is_disturbed` has an entry a block.
+///
+/// # Errors
+///
+/// Those of [`paired_effect`], and [`PairedError::Disturbed`] when less than half of the comparisons are left, or fewer than
+/// are judged.
+pub fn undisturbed_effect(blocks: &[Block], is_disturbed: &[bool]) -> Result<PairedEffect, PairedError> {
+    let n_pairs = pairs(blocks, &[])?.len();
+    let left = pairs(blocks, is_disturbed)?;
+    let is_enough = left.len() >= LEAST_PAIRS && left.len() as f64 >= LEAST_LEFT * n_pairs as f64;
+    if n_pairs >= LEAST_PAIRS && !is_enough {
+        return Err(PairedError::Disturbed { n_left: left.len(), n_pairs });
+    }
+    estimate(blocks.len(), &left)
+}
+
+fn estimate(n_blocks: usize, pairs: &[Pair]) -> Result<PairedEffect, PairedError> {
     if pairs.len() < LEAST_PAIRS {
-        return Err(PairedError::TooFew { n_blocks: blocks.len(), n_pairs: pairs.len() });
+        return Err(PairedError::TooFew { n_blocks, n_pairs: pairs.len() });
     }
     // The ratio of sums, not the mean of ratios: slow tokens must weigh as much as they cost.
     let (on, off) = pairs.iter().fold((0.0, 0.0), |(on, off), pair| (on + pair.on, off + pair.off));
     let ratio = on / off;
     let n_batches = (pairs.len() / LEAST_PAIRS_IN_BATCH).clamp(LEAST_BATCHES, MOST_BATCHES);
-    let half_width = t_quantile(n_batches - 1) * standard_error(&pairs, ratio, n_batches);
+    let half_width = t_quantile(n_batches - 1) * standard_error(pairs, ratio, n_batches);
     Ok(PairedEffect {
         ratio,
         low: ratio - half_width,
         high: ratio + half_width,
-        n_blocks: blocks.len(),
+        n_blocks,
         n_pairs: pairs.len(),
         n_batches,
     })
@@ -173,11 +209,15 @@ fn check_alternation(blocks: &[Block]) -> Result<(), PairedError> {
     }
 }
 
-/// Pairs every on block that has two neighbours with their mean.
-fn pairs(blocks: &[Block]) -> Result<Vec<Pair>, PairedError> {
+/// Pairs every on block that has two neighbours with their mean, unless one of the three is disturbed.
+fn pairs(blocks: &[Block], is_disturbed: &[bool]) -> Result<Vec<Pair>, PairedError> {
+    check_alternation(blocks)?;
     let times: Vec<f64> = blocks.iter().enumerate().map(time_per_token).collect::<Result<_, _>>()?;
-    let around_on = blocks.windows(3).zip(times.windows(3)).filter(|(three, _)| three[1].arm == Arm::On);
-    Ok(around_on.map(|(_, times)| Pair { on: times[1], off: f64::midpoint(times[0], times[2]) }).collect())
+    let is_quiet = |block: usize| !is_disturbed.get(block).copied().unwrap_or(false);
+    let starts = 0..blocks.len().saturating_sub(2);
+    let around_on = starts.filter(|at| blocks[at + 1].arm == Arm::On && (*at..at + 3).all(is_quiet));
+    let pair = |at: usize| Pair { on: times[at + 1], off: f64::midpoint(times[at], times[at + 2]) };
+    Ok(around_on.map(pair).collect())
 }
 
 /// Nanoseconds below 2⁵³ (104 days) are exact in an `f64`.

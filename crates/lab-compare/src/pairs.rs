@@ -10,15 +10,15 @@ use lab_core::metric::Reading;
 use lab_core::record::{Completed, Session};
 use lab_core::validity::{Validity, others_share};
 
-use crate::location::location;
+use crate::location::{Location, location, location_of};
 
 /// The share of a turn that others may take before the turn is left out.
-const GREATEST_SHARE: f64 = 0.01;
+pub(crate) const GREATEST_SHARE: f64 = 0.01;
 /// The share of all cores' time that others may take over a pair whose engines have several threads: that of the rule
 /// `other-load`.
-const GREATEST_SHARE_OF_PAIR: f64 = 0.05;
+pub(crate) const GREATEST_SHARE_OF_PAIR: f64 = 0.05;
 /// The share of the turns after the prefill that must be left for a pair to count.
-const LEAST_LEFT: f64 = 0.5;
+pub(crate) const LEAST_LEFT: f64 = 0.5;
 /// How sure a contradiction must be.
 const CONTRADICTION: f64 = 0.99;
 
@@ -44,6 +44,8 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Logarithm of the ratio of the uninterrupted repetitions in each pair that has some on both sides, in order.
     pub closing: Vec<f64>,
+    /// What they say together, and how sure that is; none where nothing tells their spread.
+    pub(crate) check: Option<Location>,
 }
 
 impl Pairs {
@@ -60,7 +62,12 @@ impl Pairs {
             let [ours, theirs] = sides.map(|side| mean_log_speed(&undisturbed(side, launch)));
             Some(theirs? - ours?)
         });
-        Self { pairs: pairs.collect(), closing: closing.collect() }
+        let closing: Vec<f64> = closing.collect();
+        let check = match closing.as_slice() {
+            [_] => launches_of(baseline).find_map(|launch| of_one_launch(sides, launch)),
+            several => location_of(several, 0),
+        };
+        Self { pairs: pairs.collect(), closing, check }
     }
 
     /// Returns the mean log-ratio of the uninterrupted repetitions at the end, if there are any.
@@ -69,21 +76,16 @@ impl Pairs {
         (n > 0).then(|| self.closing.iter().sum::<f64>() / n as f64)
     }
 
-    /// Returns whether the uninterrupted repetitions contradict the pairs: whether they lie where one pair more would lie
-    /// in less than one experiment of a hundred (a prediction interval; Hahn and Meeker 1991, "Statistical Intervals",
-    /// section 4.7.1), and as far away as matters. A pair's own vary at least as the pair does.
+    /// Returns whether the uninterrupted repetitions contradict the pairs: whether the interval of the difference between what
+    /// the two say leaves out 0, and they lie as far apart as matters. Seconds lie between a repetition and that of the other
+    /// side, so that they vary by much more than pairs do: their own spread tells by how much.
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_contradicted(&self, tolerance: f64) -> bool {
-        let log_ratios = self.log_ratios();
-        let (Some(closing), Some(location)) = (self.uninterrupted(), location(&log_ratios)) else {
-            return false;
-        };
-        let n = log_ratios.len() as f64;
-        let one_more = location.widened((1.0 + n).sqrt());
-        let (low, high) = one_more.interval(CONTRADICTION);
-        let is_relevant = (closing - location.centre).abs() > tolerance.ln_1p();
-        is_relevant && (closing < low || closing > high)
+        match (location(&self.log_ratios()), self.check) {
+            (Some(pairs), Some(check)) => contradicts(pairs, check, tolerance),
+            _ => false,
+        }
     }
 
     /// Returns whether the pair of a launch counts.
@@ -97,16 +99,32 @@ impl Pairs {
     }
 }
 
+fn contradicts(pairs: Location, check: Location, tolerance: f64) -> bool {
+    let difference = pairs.to(check);
+    let (low, high) = difference.interval(CONTRADICTION);
+    difference.centre.abs() > tolerance.ln_1p() && (low > 0.0 || high < 0.0)
+}
+
+/// Returns what the uninterrupted repetitions of one launch of either side say: the difference of their means.
+fn of_one_launch(sides: [&Session; 2], launch: u32) -> Option<Location> {
+    let [ours, theirs] = sides.map(|side| {
+        let speeds: Vec<f64> = undisturbed(side, launch).into_iter().map(log_speed).collect();
+        location_of(&speeds, 0)
+    });
+    Some(ours?.to(theirs?))
+}
+
 /// Returns the launches of an experiment: its pairs, lost ones included.
 fn launches_of(session: &Session) -> impl Iterator<Item = u32> {
     session.launches.iter().map(|launch| launch.index)
 }
 
-/// Returns the uninterrupted repetitions of a launch that nothing disturbed; where none is such, all that are not invalid.
+/// Returns the uninterrupted repetitions of a launch that nothing disturbed; where fewer than two are such, all that are not
+/// invalid: a single one has no spread.
 fn undisturbed(session: &Session, launch: u32) -> Vec<&Completed> {
     let all = session.uninterrupted_in(launch);
     let valid: Vec<&Completed> = all.iter().copied().filter(|own| own.validity == Validity::Valid).collect();
-    if valid.is_empty() { all } else { valid }
+    if valid.len() < 2 { all } else { valid }
 }
 
 fn mean_log_speed(repetitions: &[&Completed]) -> Option<f64> {

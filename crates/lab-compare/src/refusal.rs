@@ -24,9 +24,10 @@ pub(crate) fn of_sessions(
     let is_declared = |own: &Difference| policy.vary == Some(own.part) && !own.is_unknown();
     let (varied, differences): (Vec<Difference>, Vec<Difference>) =
         differences.into_iter().partition(is_declared);
-    let mut refusals: Vec<Refusal> = differences.into_iter().map(Refusal::Fingerprint).collect();
+    let mut refusals: Vec<Refusal> = of_another_kind(baseline, candidate).into_iter().collect();
+    refusals.extend(differences.into_iter().map(Refusal::Fingerprint));
     let sides = [baseline, candidate];
-    refusals.extend(sides.into_iter().filter(|side| side.usable().next().is_none()).map(nothing_completed));
+    refusals.extend(sides.into_iter().filter(|side| !side.has_usable()).map(nothing_completed));
     refusals.extend(sides.into_iter().filter_map(unstable_output));
     // The same engine must say the same whatever a gate admits.
     let is_admitted = is_other && policy.gate.different_output == DifferentOutputGate::Admit;
@@ -34,6 +35,20 @@ pub(crate) fn of_sessions(
         refusals.extend(different_output(baseline, candidate, output_margin));
     }
     (refusals, varied)
+}
+
+/// What no declared difference makes up for: other tools measure otherwise, and other contracts something else.
+fn of_another_kind(baseline: &Session, candidate: &Session) -> Option<Refusal> {
+    let [ours, theirs] = [baseline, candidate].map(|session| &session.header.work);
+    let (baseline, candidate) = (ours.contract(), theirs.contract());
+    if ours.origin() != theirs.origin() {
+        return Some(Refusal::DifferentOrigin { baseline: ours.origin(), candidate: theirs.origin() });
+    }
+    if baseline != candidate {
+        return Some(Refusal::DifferentContract { baseline, candidate });
+    }
+    let (baseline, candidate) = (ours.import()?.tool.clone(), theirs.import()?.tool.clone());
+    (baseline != candidate).then_some(Refusal::DifferentTool { baseline, candidate })
 }
 
 fn nothing_completed(session: &Session) -> Refusal {
@@ -85,11 +100,11 @@ fn different_output(baseline: &Session, candidate: &Session, output_margin: f64)
 }
 
 fn is_greedy(session: &Session) -> bool {
-    session.header.workload.sampling == Sampling::Greedy
+    session.header.workload().is_some_and(|own| own.sampling == Sampling::Greedy)
 }
 
 fn is_forced(session: &Session) -> bool {
-    session.header.workload.forced.is_some()
+    session.header.workload().is_some_and(|own| own.forced.is_some())
 }
 
 /// Returns the positions at which two outputs differ, in order; an output that ends early differs from its end on.

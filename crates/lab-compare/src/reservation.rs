@@ -26,7 +26,7 @@ fn ended_otherwise(session: &Session) -> Option<Reservation> {
     (session.status() != SessionStatus::Completed).then(|| Reservation::EndedOtherwise {
         session: session.header.id.to_string(),
         status: session.status().to_string(),
-        completed: session.completed().count(),
+        completed: session.succeeded().count(),
         asked: session.header.repeat,
     })
 }
@@ -39,7 +39,7 @@ fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option
         Some(change) if pairs.is_contradicted(speed_tolerance(baseline, candidate)) => {
             Some(Reservation::Contradicted { uninterrupted: change.exp_m1() })
         }
-        None if is_checked => Some(Reservation::Unchecked),
+        _ if is_checked && pairs.check.is_none() => Some(Reservation::Unchecked),
         _ => None,
     }
 }

@@ -26,30 +26,19 @@ pub(crate) fn judge(
     of_energy: &[Suspicion],
     terms: &Terms<'_>,
 ) -> Row {
-    let ours = figures(baseline, metric);
-    let theirs = figures(candidate, metric);
+    let [ours, theirs] = [baseline, candidate].map(|session| figures(session, metric));
     let tolerance = tolerance_of(metric, baseline, candidate, terms.gated);
     let interval = change::interval(metric, baseline, candidate, tolerance, terms);
     let point_rule = point_rule(metric, tolerance, &ours, &theirs);
-    let sources = different_sources(metric, baseline, candidate);
-    let refusal = tolerance.and_then(|_| match (&ours, &theirs) {
-        (Ok(_), Err(reason)) => Some(one_sided(metric, candidate, reason)),
-        (Err(reason), Ok(_)) => Some(one_sided(metric, baseline, reason)),
-        (Ok(_), Ok(_)) => sources.clone(),
-        _ => None,
-    });
-    let judgement = match (sources, &ours, &theirs) {
-        (Some(sources), Ok(_), Ok(_)) => Judgement::Refused { reason: sources.to_string() },
-        (None, Ok(_), Ok(_)) if metric.meter.is_some() && tolerance.is_some() && !of_energy.is_empty() => {
-            let rules: Vec<&str> = of_energy.iter().map(|own| own.rule.as_str()).collect();
-            Judgement::Inconclusive { reason: format!("suspect by {}", rules.join(", ")) }
-        }
-        _ => match (point_rule, tolerance) {
-            (Some(point), Some(tolerance)) => {
-                rule::judge(rule, metric.direction, tolerance, &interval, point)
-            }
-            _ => not_judged(&ours, &theirs),
-        },
+    let sources = different_sources(metric, baseline, candidate).filter(|_| ours.is_ok() && theirs.is_ok());
+    let one_sided = || one_sided(metric, [baseline, candidate], [&ours, &theirs]);
+    let refusal = tolerance.and_then(|_| sources.clone().or_else(one_sided));
+    let usual = ours.as_ref().map_or(0.0, |own| own.mean);
+    let judgement = match (sources, point_rule.zip(tolerance)) {
+        (Some(sources), _) => Judgement::Refused { reason: sources.to_string() },
+        (None, Some(_)) if metric.meter.is_some() && !of_energy.is_empty() => suspect(of_energy),
+        (None, Some((point, width))) => rule::judge(rule, metric.direction, width, &interval, point, usual),
+        (None, None) => not_judged(&ours, &theirs),
     };
     let (baseline, candidate) = (ours.ok(), theirs.ok());
     let comparison = MetricComparison {
@@ -127,12 +116,25 @@ fn different_sources(metric: &Metric, baseline: &Session, candidate: &Session) -
     (baseline != candidate).then(|| Refusal::DifferentSource { metric: metric.id(), baseline, candidate })
 }
 
-fn one_sided(metric: &Metric, session: &Session, reason: &str) -> Refusal {
-    Refusal::OneSided {
-        metric: metric.id(),
-        session: session.header.id.to_string(),
-        reason: reason.to_owned(),
-    }
+/// Refuses a metric that a single side lacks.
+fn one_sided(
+    metric: &Metric,
+    sides: [&Session; 2],
+    figures: [&Result<Summary, String>; 2],
+) -> Option<Refusal> {
+    let (session, reason) = match figures {
+        [Ok(_), Err(reason)] => (sides[1], reason),
+        [Err(reason), Ok(_)] => (sides[0], reason),
+        _ => return None,
+    };
+    let session = session.header.id.to_string();
+    Some(Refusal::OneSided { metric: metric.id(), session, reason: reason.clone() })
+}
+
+/// Figures of a meter that its own rules doubt decide nothing.
+fn suspect(of_energy: &[Suspicion]) -> Judgement {
+    let rules: Vec<&str> = of_energy.iter().map(|own| own.rule.as_str()).collect();
+    Judgement::Inconclusive { reason: format!("suspect by {}", rules.join(", ")) }
 }
 
 /// Returns the tolerance that governs a metric: tolerances are context, so two comparable sessions may carry different

@@ -4,19 +4,21 @@ use lab_core::metric::{Direction, Reading};
 use lab_core::report::{ChangeInterval, Judgement, PointRule, Rule, Scale};
 use lab_core::tolerance::Tolerance;
 
-use crate::number_line::{Verdict, place};
+use crate::change::size;
+use crate::number_line::{Verdict, place_beside};
 
-/// Judges a metric that has figures on both sides and a tolerance.
+/// Judges a metric that has figures on both sides and a tolerance. `baseline` is the baseline's mean.
 pub(crate) fn judge(
     rule: Rule,
     direction: Direction,
     tolerance: Tolerance,
     interval: &Reading<ChangeInterval>,
     point: PointRule,
+    baseline: f64,
 ) -> Judgement {
     match rule {
         Rule::Contract => by_point(point),
-        Rule::Interval => by_interval(direction, tolerance, interval),
+        Rule::Interval => by_interval(direction, tolerance, interval, baseline),
     }
 }
 
@@ -47,12 +49,17 @@ fn by_point(point: PointRule) -> Judgement {
     }
 }
 
-fn by_interval(direction: Direction, tolerance: Tolerance, interval: &Reading<ChangeInterval>) -> Judgement {
+fn by_interval(
+    direction: Direction,
+    tolerance: Tolerance,
+    interval: &Reading<ChangeInterval>,
+    baseline: f64,
+) -> Judgement {
     let interval = match interval {
         Reading::Unavailable(reason) => return Judgement::Inconclusive { reason: reason.clone() },
         Reading::Value(interval) => interval,
     };
-    match verdict(direction, tolerance, interval) {
+    match verdict(direction, tolerance, interval, baseline) {
         Some(Verdict::Equivalent) => Judgement::Equivalent,
         Some(Verdict::Improved) => Judgement::Improved,
         Some(Verdict::Regressed) => Judgement::Regressed,
@@ -66,15 +73,17 @@ fn by_interval(direction: Direction, tolerance: Tolerance, interval: &Reading<Ch
 }
 
 /// Places an interval on the number line of its tolerance; nothing where the two are on different scales.
-pub(crate) fn verdict(
+fn verdict(
     direction: Direction,
     tolerance: Tolerance,
     interval: &ChangeInterval,
+    baseline: f64,
 ) -> Option<Verdict> {
     let ((Tolerance::Relative(width), Scale::Relative) | (Tolerance::Absolute(width), Scale::Absolute)) =
         (tolerance, interval.scale)
     else {
         return None;
     };
-    Some(place(interval.low, interval.high, width, direction))
+    let baseline = size(interval.scale, baseline);
+    Some(place_beside(baseline, interval.low, interval.high, width, direction))
 }

@@ -1,6 +1,6 @@
 //! Descriptive statistics: the figures of a metric over a session.
 
-use lab_core::metric::{METRICS, Metric, Reading, percentile_type_7};
+use lab_core::metric::{Metric, Reading, percentile_type_7};
 use lab_core::record::Session;
 use lab_core::summary::{MetricSummary, Summary};
 use statrs::statistics::Statistics as _;
@@ -23,7 +23,7 @@ pub fn summarize(samples: &[f64]) -> Option<Summary> {
     })
 }
 
-/// Returns the figures of every metric of the table over a session, in table order.
+/// Returns the figures of every metric that a session can have, in table order.
 pub fn summarize_session(session: &Session) -> Vec<MetricSummary> {
     let summary = |metric: &'static Metric| {
         let figures = match figures(session, metric) {
@@ -32,7 +32,7 @@ pub fn summarize_session(session: &Session) -> Vec<MetricSummary> {
         };
         MetricSummary { metric, figures }
     };
-    METRICS.iter().map(summary).collect()
+    session.header.work.metrics().map(summary).collect()
 }
 
 /// Returns a metric's figures over a session, or why it has none.

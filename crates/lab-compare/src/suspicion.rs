@@ -1,8 +1,8 @@
 //! Which rules of validity keep from a verdict.
 
-use lab_core::record::{Completed, Session};
+use lab_core::record::Session;
 use lab_core::report::Suspicion;
-use lab_core::validity::{RULES, find, rule_of};
+use lab_core::validity::{RULES, Validity, find, rule_of};
 
 use crate::Policy;
 
@@ -35,13 +35,16 @@ fn count(fired: &[&str], rule: &str) -> usize {
 /// of a session in lock-step, only what is told of the engine's clock and of the meters counts: what disturbed them
 /// disturbed no turn.
 fn fired(session: &Session) -> Vec<&str> {
-    let in_turn = session.usable().flat_map(|(_, completed)| rules(completed));
+    let is_lock_step = session.is_lock_step();
+    let counting = session.succeeded().filter(move |recorded| recorded.counts(is_lock_step));
+    let in_turn = counting.filter_map(|recorded| recorded.repetition.outcome.validity()).flat_map(rules);
     let launches = session.launches.iter().map(|launch| launch.index);
-    let uninterrupted = launches.flat_map(|launch| session.uninterrupted_in(launch)).flat_map(rules);
+    let uninterrupted =
+        launches.flat_map(|launch| session.uninterrupted_in(launch)).flat_map(|own| rules(&own.validity));
     let counts = |rule: &&str| *rule == "clock" || find(rule).is_some_and(|rule| rule.energy_only);
     in_turn.chain(uninterrupted.filter(counts)).collect()
 }
 
-fn rules(completed: &Completed) -> impl Iterator<Item = &str> {
-    completed.validity.reasons().iter().map(|reason| rule_of(reason))
+fn rules(validity: &Validity) -> impl Iterator<Item = &str> {
+    validity.reasons().iter().map(|reason| rule_of(reason))
 }

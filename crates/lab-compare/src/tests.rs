@@ -201,7 +201,8 @@ fn drawn_tokens_may_differ_and_another_engines_only_at_a_near_tie() {
     assert_eq!(compare(&baseline, &other_engine).refusals.len(), 2, "the build, and its output");
     let mut drawn = baseline;
     for session in [&mut drawn, &mut candidate] {
-        session.header.workload.sampling = Sampling::Temperature { temperature: 1.0, seed: 1 };
+        fixtures::workload_mut(&mut session.header).sampling =
+            Sampling::Temperature { temperature: 1.0, seed: 1 };
     }
     assert_eq!(compare(&drawn, &candidate).refusals, []);
 }
@@ -211,7 +212,7 @@ fn tokens_per_watt_heads_the_table_and_every_metric_has_one_row() {
     let report = compare(&session(1, 100.0, None), &session(2, 100.0, None));
     let rows: Vec<&str> = report.metrics.iter().map(|row| row.metric.as_str()).collect();
     let mut expected: Vec<String> =
-        METRICS.iter().map(Metric::id).filter(|metric| metric != EFFICIENCY).collect();
+        lab_core::metric::METRICS.iter().map(Metric::id).filter(|metric| metric != EFFICIENCY).collect();
     expected.insert(0, EFFICIENCY.to_owned());
     assert_eq!(rows, expected);
 }
@@ -311,7 +312,7 @@ fn an_invalid_repetition_is_counted_and_does_not_enter() {
 
 /// Gives every repetition of a session the readings of one meter under constant power.
 fn metered(mut session: Session, source: &str, kind: MeterKind) -> Session {
-    let n_prompt = session.header.workload.prompt.len();
+    let n_prompt = session.header.n_prompt();
     edit(&mut session, 0, |completed| {
         let meter = MeterInfo {
             source: source.to_owned(),
@@ -508,7 +509,7 @@ fn fed_the_same_tokens_every_position_stands_for_itself() {
     ] {
         let mut sessions = parted_thrice(margins);
         for session in sessions.iter_mut().filter(|_| is_forced) {
-            session.header.workload.forced = Some(vec![7; 7]);
+            fixtures::workload_mut(&mut session.header).forced = Some(vec![7; 7]);
         }
         let [base, other] = &sessions;
         let refusals = super::compare(base, other, &vary).refusals;
@@ -523,7 +524,7 @@ fn fed_the_same_tokens_every_position_stands_for_itself() {
 #[test]
 fn fed_the_same_tokens_a_difference_at_a_margin_not_known_is_refused_and_so_is_any_of_the_same_engine() {
     let forced = |mut session: Session| {
-        session.header.workload.forced = Some(vec![7; 7]);
+        fixtures::workload_mut(&mut session.header).forced = Some(vec![7; 7]);
         session
     };
     let vary = Policy { vary: Some(PartKind::Engine), ..Policy::default() };

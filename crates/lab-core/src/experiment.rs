@@ -261,21 +261,20 @@ pub struct Evidence {
     pub run_delay_ns: Reading<u64>,
     /// CPU time of the engine's process, in nanoseconds.
     pub own_cpu_ns: Reading<u64>,
-    /// Times one of its threads was taken off its CPU.
-    pub involuntary_switches: Reading<u64>,
     /// CPU time that the waiting side's process took, in nanoseconds.
     pub waiting_cpu_ns: Reading<u64>,
 }
 
-/// The counters that [`Evidence`] is the rise of, read between turns.
+/// Counters that tell what else uses the machine, read between the turns of an experiment ([`Evidence`] is their rise) and
+/// between the blocks of `lab overhead`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glance {
     /// Processor time stolen from the engine's cores since boot, in nanoseconds.
     pub steal_ns: Reading<u64>,
+    /// Time that the engine's cores were busy since boot, all together, in nanoseconds.
+    pub busy_ns: Reading<u64>,
     /// Time the engine's threads waited for a CPU, in nanoseconds.
     pub run_delay_ns: Reading<u64>,
-    /// Times one of its threads was taken off its CPU.
-    pub involuntary_switches: Reading<u64>,
     /// CPU time of the engine's process, in nanoseconds.
     pub cpu_ns: Reading<u64>,
 }
@@ -295,7 +294,6 @@ impl Evidence {
             steal_ns: rise(own, |glance| &glance.steal_ns),
             run_delay_ns: rise(own, |glance| &glance.run_delay_ns),
             own_cpu_ns: rise(own, |glance| &glance.cpu_ns),
-            involuntary_switches: rise(own, |glance| &glance.involuntary_switches),
             waiting_cpu_ns: rise(waiting, |glance| &glance.cpu_ns),
         }
     }
@@ -361,17 +359,29 @@ mod tests {
     fn evidence_is_the_rise_of_counters_or_the_reason_why_it_is_not_known() {
         let glance = |at: u64| Glance {
             steal_ns: Reading::Value(at),
-            run_delay_ns: Reading::Value(2 * at),
-            involuntary_switches: Reading::Unavailable("hidden".to_owned()),
+            busy_ns: Reading::Value(at),
+            run_delay_ns: Reading::Unavailable("hidden".to_owned()),
             cpu_ns: Reading::Value(3 * at),
         };
         let evidence = Evidence::between([&glance(10), &glance(15)], [&glance(10), &glance(11)]);
         assert_eq!(evidence.steal_ns, Reading::Value(5));
-        assert_eq!(evidence.run_delay_ns, Reading::Value(10));
+        assert_eq!(evidence.run_delay_ns, Reading::Unavailable("hidden".to_owned()));
         assert_eq!(evidence.own_cpu_ns, Reading::Value(15));
-        assert_eq!(evidence.involuntary_switches, Reading::Unavailable("hidden".to_owned()));
         assert_eq!(evidence.waiting_cpu_ns, Reading::Value(3));
         let backwards = Evidence::between([&glance(15), &glance(10)], [&glance(10), &glance(11)]);
         assert!(backwards.steal_ns.value().is_none());
+    }
+
+    #[test]
+    fn the_evidence_of_an_older_lab_which_counted_switches_still_reads() {
+        let evidence = Evidence {
+            steal_ns: Reading::Value(1),
+            run_delay_ns: Reading::Value(2),
+            own_cpu_ns: Reading::Value(3),
+            waiting_cpu_ns: Reading::Unavailable("hidden".to_owned()),
+        };
+        let mut stored = serde_json::to_value(&evidence).unwrap();
+        stored["involuntary_switches"] = serde_json::to_value(Reading::Value(4_u64)).unwrap();
+        assert_eq!(serde_json::from_value::<Evidence>(stored).unwrap(), evidence);
     }
 }

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::command::RowsSource;
 use crate::digest::Digest;
 use crate::workload::{Sampling, Stop};
 
@@ -209,6 +210,49 @@ fingerprint_part! {
     }
 }
 
+fingerprint_part! {
+    /// The model of a session that ran a command: lab knows of none.
+    CommandModelPart is Model {
+        /// Always `none`.
+        identity kind: String,
+    }
+}
+
+fingerprint_part! {
+    /// What is run, how often in front of the measured runs, and how it is watched.
+    CommandPlanPart is Plan {
+        /// The program and its arguments, paths as they were written.
+        identity program: Vec<String>,
+        /// Where the number of rows comes from, a path as it was written.
+        identity rows: RowsSource,
+        /// SHA-256 of the file whose rows were counted; none where none was.
+        identity_where_given rows_digest: Option<Digest>,
+        /// Runs in front of the measured ones.
+        identity warmup: u32,
+        /// Time between two looks at memory, in microseconds: shorter ones see higher peaks.
+        identity interval_us: u64,
+        /// The plan's name.
+        context name: String,
+        /// Measured repetitions asked for.
+        context repeat: u32,
+    }
+}
+
+fingerprint_part! {
+    /// The program of a session that ran a command.
+    CommandEnginePart is Engine {
+        /// Its file name.
+        identity name: String,
+        /// SHA-256 of its file; unknown refuses.
+        identity build: Option<Digest>,
+        /// SHA-256 of the file that the first argument names which is no option: the script of an interpreter. None where
+        /// there is no such file, or it is too large to be one.
+        identity_where_given script: Option<Digest>,
+        /// Where it was found.
+        context path: String,
+    }
+}
+
 /// How an engine shares the machine while it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -261,6 +305,19 @@ pub struct PartRecord {
 impl PartRecord {
     fn empty(kind: PartKind) -> Self {
         Self { kind, domain: kind.domain().to_owned(), identity: Map::new(), context: Map::new() }
+    }
+
+    /// Returns a part of what documents of another tool say of themselves. Its domain is its own, so that it never equals a
+    /// part of what lab measured.
+    pub(crate) fn of_import(kind: PartKind) -> Self {
+        Self { domain: format!("lab.import.{kind}.v1"), ..Self::empty(kind) }
+    }
+
+    /// Returns the part under the domain of sessions that ran a command, so that it never equals a part of one that asked an
+    /// engine, whatever its fields.
+    #[must_use]
+    pub fn of_command(self) -> Self {
+        Self { domain: format!("lab.fingerprint.command.{}.v1", self.kind), ..self }
     }
 
     fn identity(&mut self, field: &str, value: Value) {
@@ -443,6 +500,35 @@ mod tests {
         let fields: Vec<&str> = differences.iter().map(|own| own.field.as_str()).collect();
         assert_eq!((fields, differences[0].is_unknown()), (vec!["forced"], false));
         assert!(part_differences(&forced, &forced).is_empty());
+    }
+
+    fn command(rows: RowsSource, rows_digest: Option<Digest>, repeat: u32) -> PartRecord {
+        let program = vec!["wc".to_owned(), "rows.csv".to_owned()];
+        let (warmup, interval_us, name) = (0, 100_000, "count".to_owned());
+        CommandPlanPart { program, rows, rows_digest, warmup, interval_us, name, repeat }
+            .record()
+            .of_command()
+    }
+
+    #[test]
+    fn the_rows_of_a_command_are_identity_and_the_file_that_was_counted_too() {
+        let file = |digest| command(RowsSource::File("rows.csv".to_owned()), digest, 3);
+        let counted = file(Some(Digest::of(b"a\n1\n")));
+        assert_eq!(counted.domain, "lab.fingerprint.command.plan.v1");
+        assert_eq!(counted.identity["rows"], serde_json::json!({"file": "rows.csv"}));
+        assert!(part_differences(&counted, &counted).is_empty());
+        assert_ne!(counted.digest(), file(Some(Digest::of(b"a\n2\n"))).digest());
+        let given = |repeat| command(RowsSource::Given(1), None, repeat);
+        assert!(!given(3).identity.contains_key("rows_digest"));
+        assert_eq!(given(3).digest(), given(30).digest());
+        assert_ne!(given(3).digest(), command(RowsSource::Reported, None, 3).digest());
+    }
+
+    #[test]
+    fn a_part_of_a_command_differs_from_one_of_an_engine_whatever_its_fields() {
+        let (engine, command) = (plan(8, 5), plan(8, 5).of_command());
+        assert_ne!(engine.digest(), command.digest());
+        assert_eq!(part_differences(&engine, &command)[0].field, "domain");
     }
 
     #[test]

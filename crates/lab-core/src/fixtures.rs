@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::digest::Digest;
+use crate::experiment::{Evidence, Experiment, Layouts, Noise, Side, StoppingPlan, Turn};
 use crate::fingerprint::{
     BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, Mode, ModelPart, PlanPart,
 };
@@ -19,6 +20,7 @@ use crate::record::{
 };
 use crate::timeline::Timeline;
 use crate::validity::Validity;
+use crate::work::Work;
 use crate::workload::{Sampling, Stop, Workload};
 
 /// Tokens every fixture repetition generates.
@@ -33,7 +35,7 @@ const STARTED_AT: i64 = 1_767_323_045;
 pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
     let repeat = u32::try_from(token_gaps_us.len()).expect("a fixture has few repetitions");
     let header = header(number, repeat);
-    let n_prompt = header.workload.prompt.len();
+    let n_prompt = header.n_prompt();
     let mut launches = Vec::new();
     let mut repetitions = Vec::new();
     for (launch, gap_us) in (0..repeat).zip(token_gaps_us) {
@@ -46,6 +48,33 @@ pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
     let ended_at = Timestamp::from_second(STARTED_AT + 60).expect("a time of this century");
     let end = Some(SessionEnd { ended_at, status: SessionStatus::Completed });
     Session { header, launches, repetitions, end }
+}
+
+/// Returns what one side of an experiment knows of it: in lock-step, four tokens a turn, looked at once after ten pairs, no
+/// uninterrupted repetitions planned.
+pub fn experiment(side: Side) -> Experiment {
+    Experiment {
+        id: Uuid::from_u128(7),
+        side,
+        other: SessionId(Uuid::from_u128(9)),
+        mode: Mode::LockStep { tokens: 4 },
+        layouts: Layouts::Shared,
+        seed: 1,
+        stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },
+        noise: Noise::default(),
+        closing: Some(0),
+    }
+}
+
+/// Returns a turn of so many tokens in which nothing else used the machine.
+pub fn quiet_turn(n_tokens: u32) -> Turn {
+    let evidence = Evidence {
+        steal_ns: Reading::Value(0),
+        run_delay_ns: Reading::Value(0),
+        own_cpu_ns: Reading::Unavailable("not told".to_owned()),
+        waiting_cpu_ns: Reading::Value(0),
+    };
+    Turn { request_ns: 0, n_tokens, evidence }
 }
 
 /// Replaces one metric's readings in the completed measured repetitions, in order.
@@ -72,6 +101,18 @@ pub fn set_values(session: &mut Session, metric: &str, values: &[f64]) {
     set_readings(session, metric, &readings);
 }
 
+/// Returns the workload of a header, to change it.
+///
+/// # Panics
+///
+/// When the session asked no engine.
+pub fn workload_mut(header: &mut SessionHeader) -> &mut Workload {
+    match &mut header.work {
+        Work::Workload(workload) => workload,
+        other => panic!("no engine was asked: {other:?}"),
+    }
+}
+
 fn header(number: u128, repeat: u32) -> SessionHeader {
     let workload = Workload {
         prompt: vec![1, 2, 3, 4, 5],
@@ -88,9 +129,10 @@ fn header(number: u128, repeat: u32) -> SessionHeader {
         plan_text: "version = 1\nname = \"quick\"\n".to_owned(),
         model_name: "tiny-synthetic".to_owned(),
         fingerprint: fingerprint(&workload, repeat),
-        workload,
+        work: Work::Workload(workload),
         repeat,
         tolerances: Vec::new(),
+        limits: Vec::new(),
         instruments: None,
         experiment: None,
         until: None,

@@ -4,19 +4,26 @@
 //! outside its arguments.
 
 pub mod calibration;
+pub mod check;
 pub mod clock;
+pub mod command;
+pub mod device;
 pub mod digest;
 pub mod energy;
 pub mod engine;
 pub mod experiment;
 pub mod fingerprint;
-#[cfg(feature = "fixtures")]
+#[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod gate;
+pub mod import;
+pub mod limit;
 pub mod metric;
 pub mod model;
+mod naming;
 pub mod nearest;
 mod number;
+pub mod object;
 pub mod observation;
 pub mod plan;
 pub mod record;
@@ -25,4 +32,6 @@ pub mod summary;
 pub mod timeline;
 pub mod tolerance;
 pub mod validity;
+pub mod work;
+pub mod workflow;
 pub mod workload;

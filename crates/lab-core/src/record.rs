@@ -7,17 +7,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::command::CommandRun;
 use crate::digest::Digest;
 use crate::energy::{EnergyTrace, MeterInfo, MeterKind, source_of};
 use crate::engine::{EngineError, Profile};
 use crate::experiment::{Experiment, Layout, StoppingPlan, Turn, Until};
 use crate::fingerprint::{Fingerprint, Mode};
-use crate::metric::{ENGINE_V0_1, Inputs, METRICS, Measurement, Metric, Reading, derive_all, find};
+use crate::import::Imported;
+use crate::limit::Limit;
+use crate::metric::{Contract, Inputs, Measurement, Metric, Reading, derive_all, derive_command, find};
 use crate::number::exact;
 use crate::observation::Observation;
 use crate::timeline::Timeline;
 use crate::tolerance::Tolerance;
 use crate::validity::Validity;
+use crate::work::{Origin, Work};
 use crate::workload::Workload;
 
 /// Identifies a session: a version 7 UUID, so that ids sort by time.
@@ -45,12 +49,16 @@ pub struct SessionHeader {
     pub plan_text: String,
     /// The name every output calls the model by.
     pub model_name: String,
-    /// The resolved workload.
-    pub workload: Workload,
+    /// What was done. In JSON a key of its own: `workload`, `command` or `import`.
+    #[serde(flatten)]
+    pub work: Work,
     /// Measured repetitions asked for.
     pub repeat: u32,
     /// Tolerances the plan sets, by full metric id; the metric table fills the rest.
     pub tolerances: Vec<(String, Tolerance)>,
+    /// Demands that the plan makes on the session itself, by full metric id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<(String, Limit)>,
     /// Identity of everything that produces the recording.
     pub fingerprint: Fingerprint,
     /// The instruments it is measured with; none for recordings of versions that had none.
@@ -106,6 +114,21 @@ pub struct IdleBaseline {
 }
 
 impl SessionHeader {
+    /// Returns the workload; none where no engine was asked.
+    pub fn workload(&self) -> Option<&Workload> {
+        self.work.workload()
+    }
+
+    /// Returns the length of the prompt in tokens; 0 where no engine was asked.
+    pub fn n_prompt(&self) -> usize {
+        self.workload().map_or(0, |workload| workload.prompt.len())
+    }
+
+    /// Returns who measured.
+    pub fn origin(&self) -> Origin {
+        self.work.origin()
+    }
+
     /// Returns when the session was to stop; none where its length was fixed.
     pub fn stopping(&self) -> Option<&StoppingPlan> {
         let of_experiment = self.experiment.as_ref().map(|own| &own.stopping);
@@ -125,7 +148,7 @@ impl SessionHeader {
             let (own, contract) = (self.tolerance(metric)?, metric.tolerance?);
             own.is_looser_than(contract).then_some((metric, own, contract))
         };
-        METRICS.iter().filter_map(loosened).collect()
+        self.work.metrics().filter_map(loosened).collect()
     }
 }
 
@@ -166,6 +189,8 @@ pub enum LaunchStart {
         /// Time from the load request to the loaded model, in nanoseconds.
         load_ns: u64,
     },
+    /// There is nothing to load: the process is the repetition, or was that of another tool.
+    Started,
     /// No repetition can run in this launch.
     Failed(EngineError),
 }
@@ -208,8 +233,48 @@ pub struct Repetition {
 pub enum Outcome {
     /// Every token came.
     Completed(Completed),
+    /// A command was run, and ended well or otherwise.
+    Ran(Box<CommandRun>),
+    /// The document of another tool was taken in.
+    Imported(Box<Imported>),
     /// It did not finish.
     Failed(EngineError),
+}
+
+impl Outcome {
+    /// Returns whether it came to its end as it should.
+    pub fn is_completed(&self) -> bool {
+        self.validity().is_some()
+    }
+
+    /// Returns what disturbed it; none where it failed.
+    pub fn validity(&self) -> Option<&Validity> {
+        match self {
+            Self::Completed(completed) => Some(&completed.validity),
+            Self::Ran(run) => run.failure.is_none().then_some(&run.validity),
+            Self::Imported(imported) => Some(&imported.validity),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// Returns why it failed; none where it completed.
+    pub fn failure(&self) -> Option<String> {
+        match self {
+            Self::Failed(error) => Some(error.to_string()),
+            Self::Ran(run) => run.failure.as_ref().map(ToString::to_string),
+            Self::Completed(_) | Self::Imported(_) => None,
+        }
+    }
+
+    /// Derives every metric from the raw data, in table order; none of a failure. `n_prompt` is the prompt's length in tokens.
+    pub fn measurements(&self, n_prompt: usize) -> Vec<Measurement> {
+        match self {
+            Self::Completed(completed) => completed.measurements(n_prompt),
+            Self::Ran(run) if run.failure.is_none() => derive_command(run),
+            Self::Imported(imported) => imported.measurements(),
+            Self::Ran(_) | Self::Failed(_) => Vec::new(),
+        }
+    }
 }
 
 /// The raw data of a completed repetition.
@@ -321,17 +386,35 @@ pub struct RecordedRepetition {
     pub measurements: Vec<Measurement>,
 }
 
+impl RecordedRepetition {
+    /// Returns whether it completed and is not invalid, and was generated in turn with another engine or was not, as is asked.
+    pub fn counts(&self, in_turn: bool) -> bool {
+        let is_usable = |own: &Validity| !matches!(own, Validity::Invalid(_));
+        self.repetition.outcome.validity().is_some_and(is_usable) && self.is_in_turn() == in_turn
+    }
+
+    /// Returns whether it was generated in turn with another engine.
+    pub fn is_in_turn(&self) -> bool {
+        matches!(&self.repetition.outcome, Outcome::Completed(completed) if completed.turns.is_some())
+    }
+}
+
 impl Session {
     /// Returns how the session ended.
     pub fn status(&self) -> SessionStatus {
         self.end.map_or(SessionStatus::Unfinished, |end| end.status)
     }
 
-    /// Returns the measured repetitions that completed, with their raw data.
+    /// Returns the measured repetitions that completed, whatever they did.
+    pub fn succeeded(&self) -> impl Iterator<Item = &RecordedRepetition> {
+        self.measured().filter(|recorded| recorded.repetition.outcome.is_completed())
+    }
+
+    /// Returns the executions of a workload that completed and are measured, with their raw data.
     pub fn completed(&self) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
         self.measured().filter_map(|recorded| match &recorded.repetition.outcome {
             Outcome::Completed(completed) => Some((recorded, completed)),
-            Outcome::Failed(_) => None,
+            Outcome::Ran(_) | Outcome::Imported(_) | Outcome::Failed(_) => None,
         })
     }
 
@@ -345,11 +428,16 @@ impl Session {
 
     /// Returns the repetitions that count for a metric. In a session that was measured in lock-step, energy is that of the
     /// uninterrupted ones: what a turn takes cannot be told from what the side takes that waits.
-    pub fn counting(&self, metric: &str) -> impl Iterator<Item = (&RecordedRepetition, &Completed)> {
+    pub fn counting(&self, metric: &str) -> impl Iterator<Item = &RecordedRepetition> {
         let is_metered = find(metric).is_some_and(|metric| metric.meter.is_some());
         let in_turn = self.is_lock_step() && !is_metered;
-        let counts = move |own: &Completed| own.is_usable() && own.turns.is_some() == in_turn;
-        self.completed().filter(move |(_, completed)| counts(completed))
+        self.succeeded().filter(move |recorded| recorded.counts(in_turn))
+    }
+
+    /// Returns whether any measured repetition counts.
+    pub fn has_usable(&self) -> bool {
+        let in_turn = self.is_lock_step();
+        self.succeeded().any(|recorded| recorded.counts(in_turn))
     }
 
     /// Returns the repetitions that count in one launch.
@@ -386,7 +474,7 @@ impl Session {
     /// The first reason met, or that nothing completed.
     pub fn samples(&self, metric: &str) -> Result<Vec<f64>, String> {
         let mut samples = Vec::new();
-        for (recorded, _) in self.counting(metric) {
+        for recorded in self.counting(metric) {
             let found = recorded.measurements.iter().find(|measurement| measurement.metric == metric);
             match found.map(|measurement| &measurement.reading) {
                 Some(Reading::Value(value)) => samples.push(*value),
@@ -395,7 +483,7 @@ impl Session {
             }
         }
         if samples.is_empty() {
-            let is_invalid = self.completed().next().is_some();
+            let is_invalid = self.succeeded().next().is_some();
             let reason = if is_invalid {
                 "every measured repetition is invalid"
             } else {
@@ -406,18 +494,16 @@ impl Session {
         Ok(samples)
     }
 
-    /// Returns the mandatory metrics of the official contract that the session has no value for, in table order.
+    /// Returns the mandatory metrics of its contract that the session has no value for, in table order.
     pub fn missing_mandatory(&self) -> Vec<&'static str> {
-        METRICS
-            .iter()
-            .filter(|metric| metric.mandatory && self.samples(&metric.id()).is_err())
-            .map(|metric| metric.name)
-            .collect()
+        let own = self.header.work.contract();
+        let owed = self.header.work.metrics().filter(|metric| metric.mandatory && metric.contract == own);
+        owed.filter(|metric| self.samples(&metric.id()).is_err()).map(|metric| metric.name).collect()
     }
 
-    /// Returns how far the session fulfils the official contract.
+    /// Returns how far the session fulfils its contract.
     pub fn contract(&self) -> ContractCoverage {
-        ContractCoverage::missing(self.missing_mandatory())
+        ContractCoverage::missing(self.header.work.contract(), self.missing_mandatory())
     }
 
     /// Names what its energy figures of a kind were measured with, in every completed measured repetition; none without
@@ -449,7 +535,7 @@ impl Session {
     }
 }
 
-/// How far a session, or a comparison, fulfils the official contract.
+/// How far a session, or a comparison, fulfils its contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ContractCoverage {
     /// The contract.
@@ -461,10 +547,10 @@ pub struct ContractCoverage {
 }
 
 impl ContractCoverage {
-    /// Returns the coverage of the official contract when these mandatory metrics have no value.
-    pub fn missing(names: Vec<&'static str>) -> Self {
+    /// Returns the coverage of a contract when these mandatory metrics have no value.
+    pub fn missing(contract: Contract, names: Vec<&'static str>) -> Self {
         let missing: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        Self { id: ENGINE_V0_1.to_owned(), complete: missing.is_empty(), missing }
+        Self { id: contract.to_string(), complete: missing.is_empty(), missing }
     }
 }
 

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::StoppingPlan;
 use crate::fingerprint::{Difference, Mode, PartKind};
-use crate::metric::{Direction, Reading, short_name};
+use crate::metric::{Contract, Direction, Reading, short_name};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
 use crate::tolerance::{Tolerance, change_in_words};
+use crate::work::Origin;
 
 /// Schema id of a report.
 pub const REPORT_SCHEMA: &str = "lab.report.v2";
@@ -276,6 +277,27 @@ impl fmt::Display for Conclusion {
 pub enum Refusal {
     /// A fingerprint field differs.
     Fingerprint(Difference),
+    /// One side was measured by lab and the other by another tool.
+    DifferentOrigin {
+        /// Who measured the baseline.
+        baseline: Origin,
+        /// Who measured the candidate.
+        candidate: Origin,
+    },
+    /// Two sides that other tools measured were measured by different ones.
+    DifferentTool {
+        /// The baseline's tool.
+        baseline: String,
+        /// The candidate's tool.
+        candidate: String,
+    },
+    /// The sides are of different contracts, which share no metric.
+    DifferentContract {
+        /// The baseline's contract.
+        baseline: Contract,
+        /// The candidate's contract.
+        candidate: Contract,
+    },
     /// A side has nothing to compare.
     NothingCompleted {
         /// Its session id.
@@ -334,12 +356,24 @@ impl fmt::Display for Refusal {
                 write!(f, "{} does not know {} on either side", difference.part, difference.field)
             }
             Self::Fingerprint(difference) => write!(f, "{} differs in {}", difference.part, difference.field),
+            Self::DifferentOrigin { baseline, candidate } => write!(
+                f,
+                "the baseline was {baseline} and the candidate {candidate}: what another tool says is never held against \
+                 what lab measured"
+            ),
+            Self::DifferentTool { baseline, candidate } => {
+                write!(f, "the baseline was measured by `{baseline}` and the candidate by `{candidate}`")
+            }
+            Self::DifferentContract { baseline, candidate } => {
+                write!(f, "the baseline is of contract {baseline} and the candidate of {candidate}")
+            }
             Self::NothingCompleted { session } => {
                 write!(f, "no measured repetition of session {session} completed and counts")
             }
             Self::UnstableOutput { session, repetition, token, .. } => write!(
                 f,
-                "repetition {repetition} of session {session} generated other tokens than its first, from token {token} on"
+                "the repetition with index {repetition} of session {session} generated other tokens than its first, from token \
+                 {token} on"
             ),
             Self::DifferentOutput { token, margin: Some(margin), .. } => write!(
                 f,

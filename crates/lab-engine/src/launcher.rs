@@ -44,7 +44,7 @@ pub fn become_engine(conditions: &Conditions) -> io::Error {
 }
 
 fn prepare(conditions: &Conditions) -> io::Result<Command> {
-    die_with(conditions.harness)?;
+    on_death_of(conditions.harness, Signal::KILL)?;
     pin_to(&conditions.cores)?;
     if let Some(layout) = &conditions.layout {
         layout::fix(layout)?;
@@ -69,18 +69,33 @@ fn environment(conditions: &Conditions, answers: RawFd) -> Environment {
     }
 }
 
-/// Asks the kernel to kill this process when the harness ends, however it ends.
-fn die_with(harness: u32) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The harness may have ended before the request was in place.
-    let parent = rustix::process::getppid().map(Pid::as_raw_nonzero);
-    if parent.is_some_and(|parent| u32::try_from(parent.get()) == Ok(harness)) {
-        return Ok(());
-    }
-    Err(io::Error::other("the harness is gone"))
+/// Asks the kernel to tell this process to end (SIGTERM) when the one that started it ends, however it ends.
+///
+/// # Errors
+///
+/// When that process is gone already, or the kernel refuses.
+pub fn end_with(starter: u32) -> io::Result<()> {
+    on_death_of(starter, Signal::TERM)
 }
 
-fn pin_to(cores: &[u32]) -> io::Result<()> {
+/// Asks the kernel to send this process a signal when the one that started it ends, however it ends: more exactly, when the
+/// thread that started it does.
+fn on_death_of(starter: u32, signal: Signal) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(signal))?;
+    // It may have ended before the request was in place.
+    let parent = rustix::process::getppid().map(Pid::as_raw_nonzero);
+    if parent.is_some_and(|parent| u32::try_from(parent.get()) == Ok(starter)) {
+        return Ok(());
+    }
+    Err(io::Error::other("the process that started it is gone"))
+}
+
+/// Lets this thread, and what it starts from here on, run on these cores alone.
+///
+/// # Errors
+///
+/// When a core is beyond what a mask holds, or the kernel refuses.
+pub fn pin_to(cores: &[u32]) -> io::Result<()> {
     let mut mask = CpuSet::new();
     for core in cores {
         let core = usize::try_from(*core).map_err(io::Error::other)?;

@@ -4,7 +4,8 @@
 use lab_core::energy::source_of;
 use lab_core::fingerprint::Fingerprint;
 use lab_core::metric::{Measurement, Reading, find};
-use lab_core::record::{Completed, RecordedRepetition, Session};
+use lab_core::record::{Outcome, RecordedRepetition, Session};
+use lab_core::validity::Validity;
 
 /// The columns, in order.
 pub const COLUMNS: [&str; 17] = [
@@ -37,19 +38,15 @@ pub fn to_text<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> String {
 }
 
 fn session_rows(session: &Session) -> Vec<[String; 17]> {
-    let repetitions = session.completed();
-    repetitions.flat_map(|(recorded, completed)| repetition_rows(session, recorded, completed)).collect()
+    session.succeeded().flat_map(|recorded| repetition_rows(session, recorded)).collect()
 }
 
-fn repetition_rows(
-    session: &Session,
-    recorded: &RecordedRepetition,
-    completed: &Completed,
-) -> Vec<[String; 17]> {
+fn repetition_rows(session: &Session, recorded: &RecordedRepetition) -> Vec<[String; 17]> {
     let header = &session.header;
     let [backend, quantization, engine_version] = identity(&header.fingerprint);
     let loosened: Vec<&str> = header.loosened().into_iter().map(|(metric, ..)| metric.name).collect();
     let unofficial = loosened.join(" ");
+    let validity = recorded.repetition.outcome.validity().map_or("failed", Validity::word);
     let row = |measurement: &Measurement| {
         let [metric, contract, unit] = names(&measurement.metric);
         let (value, unavailable) = match &measurement.reading {
@@ -66,14 +63,14 @@ fn repetition_rows(
             engine_version.clone(),
             recorded.repetition.index.to_string(),
             recorded.repetition.launch.to_string(),
-            completed.validity.word().to_owned(),
+            validity.to_owned(),
             metric,
             contract,
             unit,
             value,
             unavailable,
             unofficial.clone(),
-            meter(&measurement.metric, completed),
+            meter(&measurement.metric, &recorded.repetition.outcome),
         ]
     };
     recorded.measurements.iter().map(row).collect()
@@ -96,7 +93,8 @@ fn names(id: &str) -> [String; 3] {
 }
 
 /// Names what an energy figure was measured with; empty for any other metric, and without a meter.
-fn meter(metric: &str, completed: &Completed) -> String {
+fn meter(metric: &str, outcome: &Outcome) -> String {
+    let Outcome::Completed(completed) = outcome else { return String::new() };
     let kind = find(metric).and_then(|metric| metric.meter);
     let traces = completed.observation.energy.value();
     kind.zip(traces).and_then(|(kind, traces)| source_of(traces, kind)).unwrap_or_default()

@@ -1,16 +1,22 @@
 //! Recordings and reports in other formats; one module a format.
 //!
 //! Everything is a pure function from records to text or to a typed document. Nothing here reads, writes, computes a
-//! statistic or judges: figures come in with the recording, judgements with the report. What people read is first laid
-//! out as a [`page::Page`], which [`table`] renders for a terminal and [`markdown`] for a document.
+//! statistic or judges: figures come in with the recording, judgements with the report. [`import`] goes the other way, from
+//! documents of other tools to records. What people read is first laid out as a [`page::Page`], which [`table`] renders for a
+//! terminal and [`markdown`] for a document.
 
 pub mod baseline_json;
 pub mod calibration_json;
+pub mod check_json;
+pub mod command_check;
 pub mod csv;
+pub mod device_files;
+pub mod devices;
 pub mod doctor;
 pub mod gate_json;
 pub mod github;
 pub mod history;
+pub mod import;
 pub mod junit;
 pub mod list_json;
 pub mod markdown;
@@ -23,8 +29,10 @@ pub mod quantity;
 pub mod report_json;
 pub mod schemas;
 pub mod session_json;
+pub mod store_json;
 pub mod table;
 pub mod validity_doc;
+pub mod workflow;
 
 use lab_core::fingerprint::PartRecord;
 use lab_core::record::Session;

@@ -32,14 +32,23 @@ pub struct ListRow {
     pub model: String,
     /// How it ended.
     pub status: SessionStatus,
-    /// Completed measured repetitions.
+    /// Completed measured repetitions, invalid ones included.
     pub completed: usize,
+    /// Completed measured repetitions that something made worthless: recorded, never counted.
+    pub invalid: usize,
     /// Measured repetitions asked for.
     pub asked: u32,
     /// Mean of `engine.v0.1/tokens_per_sec`, in tokens/s; null when the session has none.
     pub tokens_per_sec_mean: Option<f64>,
     /// Digest of the whole fingerprint. Sessions that share it may be compared.
     pub fingerprint: String,
+}
+
+impl ListRow {
+    /// Returns how many repetitions count.
+    pub(crate) fn counting(&self) -> usize {
+        self.completed.saturating_sub(self.invalid)
+    }
 }
 
 /// Returns the document's text.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lab_core::metric::{Contract, METRICS, Metric};
+use lab_core::metric::{Contract, Metric, all_metrics};
 
 const INTRODUCTION: &str = "\
 # Metrics
@@ -24,6 +24,24 @@ is the greatest change of means that counts as reproduced; a plan may tighten it
 `unofficial` in every output of a session or a comparison. Metrics without a tolerance are shown and not judged, unless the plan gives them one.
 ";
 
+/// The contracts of the systems around an engine, and what to say of each.
+const OTHERS: [(Contract, &str); 3] = [
+    (
+        Contract::SmokeV1,
+        "A run of a command: `lab measure`, plans with a `[command]`, and the functions for Rust and Python.",
+    ),
+    (
+        Contract::WorkflowV1,
+        "The metrics document of a workflow runtime (`lab import workflow`, `lab run --emit-metrics`). Times of the \
+         breakdown are per operation.",
+    ),
+    (
+        Contract::DeviceV1,
+        "The metrics documents of edge devices (`lab import device`), derived again from their details. Energy is what \
+         the device reports: lab did not measure it.",
+    ),
+];
+
 /// Returns the document: an introduction, then one section a contract.
 pub fn metrics_markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
@@ -39,13 +57,16 @@ pub fn metrics_markdown() -> String {
 \
          where a plan gives them a tolerance.",
     );
+    for (contract, note) in OTHERS {
+        push_section(&mut text, contract, note);
+    }
     text
 }
 
 fn push_section(text: &mut String, contract: Contract, note: &str) {
     writeln!(text, "\n## Contract `{contract}`\n\n{note}").expect("a string takes every byte");
     let of_contract = |metric: &&Metric| metric.contract == contract;
-    for metric in METRICS.iter().filter(of_contract) {
+    for metric in all_metrics().filter(of_contract) {
         push_metric(text, metric);
     }
 }

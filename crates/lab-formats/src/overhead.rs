@@ -25,6 +25,16 @@ pub struct OverheadDocument {
     pub blocks: usize,
     /// Tokens a block.
     pub tokens_a_block: u32,
+    /// Blocks during which others used the machine: no comparison that one of them is part of counts.
+    pub blocks_left_out: usize,
+    /// The rules of validity that left blocks out, and how many each.
+    pub left_out_by: Vec<LeftOutBlocks>,
+    /// Comparisons of a block with instruments with its two neighbours without.
+    pub comparisons: usize,
+    /// Comparisons in which others disturbed no block.
+    pub comparisons_left: usize,
+    /// Whether these are too few: then the figures are those of all blocks, and decide nothing.
+    pub too_disturbed: bool,
     /// Mean time of a token without instruments, in ms.
     pub token_ms_off: f64,
     /// Mean time of a token with all instruments, in ms.
@@ -39,12 +49,22 @@ pub struct OverheadDocument {
     pub margin_percent: f64,
     /// What follows.
     pub conclusion: OverheadConclusion,
-    /// Blocks that would bring the interval inside the margin; null where no number would.
+    /// Blocks that would bring the interval inside the margin; null where no number would, and where others used the machine in
+    /// too many of them.
     pub blocks_needed: Option<usize>,
     /// CPU time of the sampling thread in the blocks with instruments, in percent of their time; null when it is off.
     pub sampler_cpu_percent: Option<f64>,
     /// Ticks of the sampling thread in all blocks with instruments.
     pub sampler_ticks: usize,
+}
+
+/// Blocks that a rule of validity left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LeftOutBlocks {
+    /// The rule's id. One block may fall under several rules.
+    pub rule: String,
+    /// Blocks that it left out.
+    pub blocks: usize,
 }
 
 /// What follows for the cost of measuring.
@@ -55,7 +75,7 @@ pub enum OverheadConclusion {
     Equivalent,
     /// The interval lies beyond the margin.
     Beyond,
-    /// Neither.
+    /// Neither, or others used the machine in too many blocks.
     Inconclusive,
 }
 

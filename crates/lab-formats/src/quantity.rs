@@ -20,7 +20,7 @@ pub fn format_quantity(value: f64) -> String {
 }
 
 /// Units that count.
-const COUNTED: [&str; 3] = ["faults", "switches", "tokens"];
+const COUNTED: [&str; 4] = ["faults", "inferences", "switches", "tokens"];
 
 /// Returns a value of a metric: whole counts without decimals, everything else as [`format_quantity`] does.
 pub fn format_value(value: f64, unit: &str) -> String {

@@ -1,12 +1,14 @@
 //! Fixed records that every snapshot of this crate is taken of.
 
+use lab_core::check::{CHECK_SCHEMA, LimitCheck, LimitOutcome, SessionCheck};
 use lab_core::energy::{EnergyTrace, MeterInfo, MeterKind};
 use lab_core::engine::{EngineError, OperationTime, Profile};
 use lab_core::experiment::StoppingPlan;
 use lab_core::fingerprint::{Difference, Mode, PartKind};
 use lab_core::fixtures;
 use lab_core::gate::{Check, CheckOutcome, GATE_SCHEMA, Gate};
-use lab_core::metric::{Direction, METRICS, Metric, Reading, percentile_type_7};
+use lab_core::limit::Limit;
+use lab_core::metric::{Contract, Direction, METRICS, Metric, Reading, percentile_type_7};
 use lab_core::plan::GateSpec;
 use lab_core::record::{
     ContractCoverage, IdleBaseline, InstrumentSet, Launch, LaunchStart, MemoryBandwidth, Outcome,
@@ -19,10 +21,14 @@ use lab_core::report::{
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::{RULES_VERSION, Validity};
+use lab_core::work::Origin;
 
 use crate::baseline_json::{BaselineRow, ChangeBlock};
 use crate::history::{Change, HISTORY_SCHEMA, HistoryChange, HistoryDocument, HistoryEngine, HistorySession};
 use crate::list_json::ListRow;
+use crate::store_json::{
+    ArchiveBlock, BlobBlock, DayBlock, ForecastBlock, ReachBlock, STORE_SCHEMA, StoreDocument, TableBlock,
+};
 
 /// Three repetitions, all well.
 pub(crate) fn session() -> Session {
@@ -68,7 +74,7 @@ pub(crate) fn observed_session() -> Session {
             traces: Vec::new(),
         })),
     });
-    let n_prompt = session.header.workload.prompt.len();
+    let n_prompt = session.header.n_prompt();
     for recorded in &mut session.repetitions {
         if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
             let ends = [completed.request_ns, completed.request_ns + completed.timeline.total_ns()];
@@ -149,7 +155,7 @@ fn summary(samples: &[f64]) -> Summary {
 }
 
 pub(crate) fn list() -> Vec<ListRow> {
-    let row = |short_id: &str, status, completed, tokens_per_sec_mean| ListRow {
+    let row = |short_id: &str, status, completed, invalid, tokens_per_sec_mean| ListRow {
         id: format!("019b7a5c-0000-7000-8000-0000{short_id}"),
         short_id: short_id.to_owned(),
         started_at: "2026-01-02T03:04:05.678Z".to_owned(),
@@ -157,15 +163,54 @@ pub(crate) fn list() -> Vec<ListRow> {
         model: "tiny-synthetic".to_owned(),
         status,
         completed,
+        invalid,
         asked: 5,
         tokens_per_sec_mean,
         fingerprint: session().fingerprint_digest().to_string(),
     };
     vec![
-        row("00000001", SessionStatus::Completed, 5, Some(61.234_5)),
-        row("00000002", SessionStatus::Incomplete, 3, Some(60.9)),
-        row("00000003", SessionStatus::Failed, 0, None),
+        row("00000001", SessionStatus::Completed, 5, 0, Some(61.234_5)),
+        row("00000002", SessionStatus::Incomplete, 3, 1, Some(60.9)),
+        row("00000003", SessionStatus::Failed, 0, 0, None),
     ]
+}
+
+/// A store with two archives, one of which is gone, and a limit that is reached.
+pub(crate) fn store() -> StoreDocument {
+    let table = |table: &str, rows, bytes| TableBlock { table: table.to_owned(), rows, bytes };
+    let archive = |path: &str, place: Option<&str>| ArchiveBlock {
+        created_at: "2026-02-03T04:05:06.789Z".to_owned(),
+        path: path.to_owned(),
+        place: place.map(str::to_owned),
+        digest: session().fingerprint_digest().to_string(),
+        bytes: 900_000,
+        sessions: 40,
+        timelines: 400,
+        pieces: 0,
+        blob_bytes: 1_100_000,
+    };
+    let day = |day: &str, sessions, bytes| DayBlock { day: day.to_owned(), sessions, bytes };
+    StoreDocument {
+        schema: STORE_SCHEMA,
+        path: "results/lab.sqlite".to_owned(),
+        at: "2026-03-04T05:06:07Z".to_owned(),
+        bytes: 12_345_678,
+        unused_bytes: 40_960,
+        tables: vec![table("session", 120, 409_600), table("repetition", 1_200, 4_096_000)],
+        timelines: BlobBlock { blobs: 800, bytes: 2_200_000 },
+        pieces: BlobBlock { blobs: 0, bytes: 0 },
+        archived: BlobBlock { blobs: 800, bytes: 2_200_000 },
+        archives: vec![archive("/old/a.archive", Some("results/a.archive")), archive("/old/b.archive", None)],
+        days: vec![day("2026-03-03", 30, 3_000_000), day("2026-03-04", 2, 200_000)],
+        forecast: ForecastBlock {
+            over_days: 7,
+            bytes_per_day: 12_500_000,
+            free_bytes: Reading::Value(40_000_000_000),
+            full: Some(ReachBlock { in_days: 3_200, on: Some("2035-01-01".to_owned()) }),
+            limit_bytes: Some(10_000_000_000),
+            limit: Some(ReachBlock { in_days: 0, on: Some("2026-03-04".to_owned()) }),
+        },
+    }
 }
 
 /// Two names, one with a note.
@@ -227,7 +272,7 @@ fn report(conclusion: Conclusion, headline: &str) -> Report {
         support: None,
         paired: None,
         slow_launches: None,
-        contract: ContractCoverage::missing(vec!["watts_avg", "tokens_per_watt"]),
+        contract: ContractCoverage::missing(Contract::EngineV0_1, vec!["watts_avg", "tokens_per_watt"]),
         refusals: Vec::new(),
         admitted: Vec::new(),
         suspicions: Vec::new(),
@@ -467,5 +512,31 @@ fn session_of_history(index: u32) -> HistorySession {
         mean: Some(mean),
         unavailable: None,
         relative_to_first: Some(mean / 62.0 - 1.0),
+    }
+}
+
+/// One limit that holds, and one without a value, of an imported session.
+pub(crate) fn check() -> SessionCheck {
+    let row = |name: &str, unit: &str, limit, worst: Option<f64>| LimitCheck {
+        metric: format!("workflow.v1/{name}"),
+        unit: unit.to_owned(),
+        limit,
+        worst,
+        n: usize::from(worst.is_some()),
+        outcome: worst.map_or(LimitOutcome::Unknown, |_| LimitOutcome::Holds),
+        unavailable: worst.is_none().then(|| "the document does not tell `total_requests`".to_owned()),
+    };
+    SessionCheck {
+        schema: CHECK_SCHEMA.to_owned(),
+        session: "019b7a5c-0000-7000-8000-000000000001".to_owned(),
+        plan: "workflow".to_owned(),
+        origin: Origin::Imported,
+        passed: false,
+        reason: "failed: 1 of 2 cannot be shown to hold".to_owned(),
+        limits: vec![
+            row("per_op_overhead_us", "us", Limit::Below(10.0), Some(4.73)),
+            row("overhead_ratio_pct", "%", Limit::Below(1.0), None),
+        ],
+        notes: vec!["repetition 0 is suspect (status: `done` is neither `success` nor `failed`)".to_owned()],
     }
 }

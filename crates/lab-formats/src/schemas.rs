@@ -1,23 +1,28 @@
 //! JSON Schemas of every serialised format, generated from the types (invariant I9). The files in `schemas/` are these
 //! texts.
 
+use lab_core::check::SessionCheck;
 use lab_core::engine::{Answer, PROTOCOL_VERSION, Request};
 use lab_core::gate::Gate;
-use lab_core::plan::Plan;
+use lab_core::plan::{CommandPlan, ContractPlan, Plan};
 use lab_core::report::Report;
+use lab_core::workflow::WorkflowFigures;
 use schemars::{Schema, schema_for};
 use serde_json::{Map, Value};
 
 use crate::baseline_json::{BaselineDocument, BaselinesDocument};
 use crate::calibration_json::CalibrationDocument;
+use crate::command_check::CommandCheckDocument;
+use crate::devices::DevicesDocument;
 use crate::doctor::DoctorDocument;
 use crate::history::HistoryDocument;
 use crate::list_json::ListDocument;
 use crate::overhead::OverheadDocument;
 use crate::plan_check::PlanCheckDocument;
 use crate::session_json::SessionDocument;
+use crate::store_json::StoreDocument;
 
-/// Returns every schema as file name and text.
+/// Returns every schema of this crate's documents as file name and text.
 pub fn all() -> Vec<(String, String)> {
     [
         ("plan.v1".to_owned(), "lab plan, version 1", Plan::schema()),
@@ -32,6 +37,17 @@ pub fn all() -> Vec<(String, String)> {
         ("plan-check.v1".to_owned(), "lab plan check, version 1", schema_for!(PlanCheckDocument)),
         ("overhead.v1".to_owned(), "lab overhead, version 1", schema_for!(OverheadDocument)),
         ("history.v1".to_owned(), "lab history, version 1", schema_for!(HistoryDocument)),
+        ("contract-plan.v1".to_owned(), "lab contract plan, version 1", ContractPlan::schema()),
+        ("check.v1".to_owned(), "lab check of limits, version 1", schema_for!(SessionCheck)),
+        ("workflow.v1".to_owned(), "metrics document of a workflow, version 1", schema_for!(WorkflowFigures)),
+        ("store.v1".to_owned(), "lab store, version 1", schema_for!(StoreDocument)),
+        ("devices.v1".to_owned(), "lab devices, version 1", schema_for!(DevicesDocument)),
+        ("command-plan.v1".to_owned(), "lab command plan, version 1", CommandPlan::schema()),
+        (
+            "command-check.v1".to_owned(),
+            "lab check of a command plan, version 1",
+            schema_for!(CommandCheckDocument),
+        ),
         (protocol("request"), "lab engine protocol, request frame", schema_for!(Request)),
         (protocol("answer"), "lab engine protocol, answer frame", schema_for!(Answer)),
     ]
@@ -44,8 +60,8 @@ fn protocol(frame: &str) -> String {
     format!("engine-{frame}.v{PROTOCOL_VERSION}")
 }
 
-/// Returns a schema's text, its dialect, id and title in front.
-fn text(name: &str, title: &str, schema: Schema) -> String {
+/// Returns a schema's text, its dialect, id and title in front. `name` is that of the document with its version.
+pub fn text(name: &str, title: &str, schema: Schema) -> String {
     let Value::Object(mut body) = schema.to_value() else { unreachable!("schemas of types are objects") };
     let mut document = Map::new();
     document.extend(body.shift_remove_entry("$schema"));
@@ -77,6 +93,13 @@ mod tests {
             "plan-check.v1.json",
             "overhead.v1.json",
             "history.v1.json",
+            "contract-plan.v1.json",
+            "check.v1.json",
+            "workflow.v1.json",
+            "store.v1.json",
+            "devices.v1.json",
+            "command-plan.v1.json",
+            "command-check.v1.json",
             "engine-request.v1.json",
             "engine-answer.v1.json",
         ];
@@ -92,7 +115,7 @@ mod tests {
 
     #[test]
     fn versioned_documents_pin_their_schema_field() {
-        const VERSIONED: [&str; 10] = [
+        const VERSIONED: [&str; 14] = [
             "session.v1",
             "report.v2",
             "calibration.v1",
@@ -103,6 +126,10 @@ mod tests {
             "doctor.v1",
             "plan-check.v1",
             "history.v1",
+            "check.v1",
+            "store.v1",
+            "devices.v1",
+            "command-check.v1",
         ];
         for (name, text) in all() {
             let schema: Value = serde_json::from_str(&text).unwrap();

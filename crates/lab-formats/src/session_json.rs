@@ -13,13 +13,16 @@ use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
 use lab_core::experiment::{Experiment, Until};
 use lab_core::fingerprint::{Fingerprint, PartRecord};
-use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading};
+use lab_core::import::Source;
+use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading, find};
 use lab_core::record::{
     Completed, ContractCoverage, InstrumentSet, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition,
     RepetitionKind, Session, SessionStatus,
 };
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
+use lab_core::validity::Validity;
+use lab_core::work::Origin;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -41,8 +44,10 @@ pub struct SessionDocument<'a> {
     pub session: SessionBlock<'a>,
     /// Identity of everything that produced it.
     pub fingerprint: FingerprintBlock<'a>,
-    /// The completed measured repetitions, in order.
+    /// The completed measured repetitions in which an engine generated, in order.
     pub executions: Vec<Execution<'a>>,
+    /// The completed measured repetitions of any other kind: runs of a command, imported documents.
+    pub runs: Vec<Run<'a>>,
     /// Launches and repetitions that failed.
     pub failures: Vec<Failure<'a>>,
     /// Where the time of an execution goes, from a launch of its own that is never counted; null where none was taken.
@@ -68,6 +73,8 @@ pub struct SessionBlock<'a> {
     pub model: &'a str,
     /// Version of lab that recorded it.
     pub lab_version: &'a str,
+    /// Who measured: lab, or another tool whose documents were imported.
+    pub origin: Origin,
     /// Measured repetitions asked for.
     pub repeat: u32,
     /// Measured repetitions that completed.
@@ -213,6 +220,32 @@ pub enum Failure<'a> {
         /// What went wrong, as data.
         error: &'a EngineError,
     },
+    /// A run of a command that did not succeed.
+    Run {
+        /// Index of the repetition.
+        repetition: u32,
+        /// What went wrong, in words.
+        reason: String,
+    },
+}
+
+/// A completed measured repetition in which no engine of lab's generated.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Run<'a> {
+    /// Index of the repetition.
+    pub repetition: u32,
+    /// The metrics of the session's contract, each a number or null.
+    #[schemars(with = "BTreeMap<String, Option<f64>>")]
+    pub metrics: Map<String, Value>,
+    /// Why a metric is null.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub unavailable: Map<String, Value>,
+    /// What disturbed it, or in what the document contradicts itself.
+    pub validity: &'a Validity,
+    /// The id that the summary of a run of a command has; null for an imported document.
+    pub run_id: Option<String>,
+    /// The file that an imported document came from; null for a run of a command.
+    pub source: Option<&'a Source>,
 }
 
 /// One metric over the whole session.
@@ -243,6 +276,7 @@ pub fn document(recording: Recording<'_>) -> SessionDocument<'_> {
         session: session_block(session),
         fingerprint: fingerprint_block(&session.header.fingerprint),
         executions: session.completed().map(|(own, completed)| execution(session, own, completed)).collect(),
+        runs: session.succeeded().filter_map(run).collect(),
         failures: failures(session),
         profile: session.profile().map(|profile| profile_block(session, profile)),
         statistics: recording.figures.iter().map(statistics).collect(),
@@ -263,7 +297,8 @@ fn session_block(session: &Session) -> SessionBlock<'_> {
         model: &header.model_name,
         lab_version: &header.lab_version,
         repeat: header.repeat,
-        completed: session.completed().count(),
+        origin: header.origin(),
+        completed: session.succeeded().count(),
         contract: session.contract(),
         unofficial: loosened.collect(),
         instruments: header.instruments.as_ref(),
@@ -313,8 +348,29 @@ fn execution<'a>(
         launch,
         energy: energy_blocks(completed),
         cores: core_blocks(completed),
-        validity: validity_block(completed, session.header.workload.prompt.len()),
+        validity: validity_block(completed, session.header.n_prompt()),
     }
+}
+
+fn run(recorded: &RecordedRepetition) -> Option<Run<'_>> {
+    let (run_id, source) = match &recorded.repetition.outcome {
+        Outcome::Completed(_) | Outcome::Failed(_) => return None,
+        Outcome::Ran(run) => (Some(run.run_id.to_string()), None),
+        Outcome::Imported(imported) => (None, Some(&imported.source)),
+    };
+    let (mut metrics, mut unavailable) = (Map::new(), Map::new());
+    for Measurement { metric, reading } in &recorded.measurements {
+        let name = find(metric).map_or(metric.as_str(), |own| own.name).to_owned();
+        match reading {
+            Reading::Value(value) => metrics.insert(name, Value::from(*value)),
+            Reading::Unavailable(reason) => {
+                unavailable.insert(name.clone(), reason.as_str().into());
+                metrics.insert(name, Value::Null)
+            }
+        };
+    }
+    let validity = recorded.repetition.outcome.validity()?;
+    Some(Run { repetition: recorded.repetition.index, metrics, unavailable, validity, run_id, source })
 }
 
 #[derive(Default)]
@@ -372,7 +428,7 @@ fn failures(session: &Session) -> Vec<Failure<'_>> {
 
 fn launch_failure(launch: &Launch) -> Option<Failure<'_>> {
     match &launch.start {
-        LaunchStart::Ready { .. } => None,
+        LaunchStart::Ready { .. } | LaunchStart::Started => None,
         LaunchStart::Failed(error) => {
             Some(Failure::Launch { launch: launch.index, reason: error.to_string(), error })
         }
@@ -381,16 +437,12 @@ fn launch_failure(launch: &Launch) -> Option<Failure<'_>> {
 
 fn repetition_failure(repetition: &Repetition) -> Option<Failure<'_>> {
     let Repetition { index, launch, kind, outcome } = repetition;
-    match outcome {
-        Outcome::Completed(_) => None,
-        Outcome::Failed(error) => Some(Failure::Repetition {
-            repetition: *index,
-            launch: *launch,
-            kind: *kind,
-            reason: error.to_string(),
-            error,
-        }),
-    }
+    let (repetition, launch, kind) = (*index, *launch, *kind);
+    let reason = outcome.failure()?;
+    Some(match outcome {
+        Outcome::Failed(error) => Failure::Repetition { repetition, launch, kind, reason, error },
+        _ => Failure::Run { repetition, reason },
+    })
 }
 
 pub(crate) fn statistics(summary: &MetricSummary) -> Statistics<'_> {

@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::baseline_json::ShownBaseline;
-    use crate::overhead::{OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
+    use crate::overhead::{LeftOutBlocks, OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
     use crate::page::Column;
     use crate::plot::Plot;
     use crate::{Recording, page, samples};
@@ -243,8 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn the_cost_of_measuring_on_a_terminal() {
-        let document = OverheadDocument {
+    fn the_time_of_operations_is_not_called_unavailable_above_its_own_table() {
+        let [session, _] = observed_pages().map(|page| render(&page, Style::default()));
+        let lines: Vec<&str> = session.lines().filter(|line| line.contains("op_time_ms")).collect();
+        let [figure, operations] = lines[..] else { panic!("{session}") };
+        assert!(figure.contains("see below") && operations.starts_with("operation"), "{session}");
+        let plain = render(&session_page(), Style::default());
+        let figure = plain.lines().find(|line| line.starts_with("op_time_ms")).unwrap();
+        assert!(figure.contains("unavailable"), "no profile was taken: {plain}");
+    }
+
+    fn overhead() -> OverheadDocument {
+        OverheadDocument {
             schema: OVERHEAD_SCHEMA,
             plan: "quick".to_owned(),
             model: "tiny-synthetic".to_owned(),
@@ -252,6 +262,13 @@ mod tests {
             meters: Reading::Unavailable("no meter".to_owned()),
             blocks: 801,
             tokens_a_block: 4,
+            blocks_left_out: 3,
+            left_out_by: [("run-queue", 2), ("steal", 1)]
+                .map(|(rule, blocks)| LeftOutBlocks { rule: rule.to_owned(), blocks })
+                .to_vec(),
+            comparisons: 400,
+            comparisons_left: 395,
+            too_disturbed: false,
             token_ms_off: 60.1,
             token_ms_on: 60.2,
             change_percent: 0.166,
@@ -262,8 +279,22 @@ mod tests {
             blocks_needed: Some(960),
             sampler_cpu_percent: Some(0.0213),
             sampler_ticks: 900,
-        };
-        insta::assert_snapshot!(render(&page::overhead(&document), Style::default()));
+        }
+    }
+
+    #[test]
+    fn the_cost_of_measuring_on_a_terminal() {
+        insta::assert_snapshot!(render(&page::overhead(&overhead()), Style::default()));
+    }
+
+    #[test]
+    fn a_cost_that_others_bent_is_said_to_say_nothing() {
+        let bent = OverheadDocument { too_disturbed: true, blocks_left_out: 700, ..overhead() };
+        let text = render(&page::overhead(&bent), Style::default());
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("inconclusive: others used the machine in 700 of 801 blocks"), "{text}");
+        assert!(words.contains("395 of 400 comparisons are left, too few"), "{text}");
+        assert!(!words.contains("would decide"), "more blocks beside others tell no more: {text}");
     }
 
     #[test]

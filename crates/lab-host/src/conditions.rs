@@ -8,7 +8,7 @@ mod heat;
 
 use lab_core::observation::{Conditions, LoadAverage, Pressure};
 
-pub(crate) use cores::{core_times, steal_share, stolen_ns};
+pub(crate) use cores::{core_times, steal_share, stolen_and_busy_ns};
 pub(crate) use heat::{
     frequency_file, hottest, parse_frequency_khz, parse_temperature, temperature_files, throttle_events,
 };

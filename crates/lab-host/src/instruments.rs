@@ -16,9 +16,9 @@ pub(crate) use meters::EnergyLog;
 pub use meters::Meters;
 
 use crate::clock::process_cpu_ns;
-use crate::conditions::{self, stolen_ns};
+use crate::conditions::{self, stolen_and_busy_ns};
 use crate::process::{
-    ProcessError, ThreadCounters, counters, peak_memory, reset_peak_memory, resident_memory, thread_counters,
+    ProcessError, ThreadTimes, counters, peak_memory, reset_peak_memory, resident_memory, thread_times,
 };
 use crate::reading::recorded;
 use crate::sampler::{Gauges, Sampler};
@@ -147,17 +147,18 @@ impl Instruments for HostInstruments {
         }
     }
 
-    /// Reads `stat` of the machine, the list of the process's threads, and two files of each thread: nothing else.
+    /// Reads `stat` of the machine, the list of the process's threads, and one file of each thread: nothing else.
     fn glance(&mut self) -> Glance {
         let Watched { machine, processes, pid, cores, .. } = &self.watched;
-        let threads = recorded(thread_counters(processes, *pid));
-        let of = |counter: fn(&ThreadCounters) -> &Reading<u64>| -> Reading<u64> {
-            threads.as_result().and_then(|threads| counter(threads).as_result().copied()).into()
+        let threads = recorded(thread_times(processes, *pid));
+        let of = |time: fn(&ThreadTimes) -> &Reading<u64>| -> Reading<u64> {
+            threads.as_result().and_then(|threads| time(threads).as_result().copied()).into()
         };
+        let of_cores = recorded(stolen_and_busy_ns(machine, cores));
         Glance {
-            steal_ns: recorded(stolen_ns(machine, cores)),
+            steal_ns: of_cores.clone().map(|[stolen, _]| stolen),
+            busy_ns: of_cores.map(|[_, busy]| busy),
             run_delay_ns: of(|threads| &threads.run_delay_ns),
-            involuntary_switches: of(|threads| &threads.involuntary_switches),
             cpu_ns: of(|threads| &threads.on_cpu_ns),
         }
     }
@@ -197,14 +198,10 @@ mod tests {
     #[test]
     fn a_glance_sums_up_the_cores_and_the_threads() {
         let folder = tempfile::tempdir().unwrap();
-        let switched =
-            |times: u8| format!("voluntary_ctxt_switches:\t9\nnonvoluntary_ctxt_switches:\t{times}\n");
         for (file, text) in [
             ("stat", CORES.to_owned()),
             ("7/task/7/schedstat", "1000 20 3\n".to_owned()),
             ("7/task/8/schedstat", "500 1 1\n".to_owned()),
-            ("7/task/7/status", switched(6)),
-            ("7/task/8/status", switched(2)),
         ] {
             let file = folder.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -214,15 +211,15 @@ mod tests {
         let glance = watching(&roots, 7, &[0, 2]).glance();
         let expected = Glance {
             steal_ns: Reading::Value(50_000_000),
+            busy_ns: Reading::Value(20_000_000),
             run_delay_ns: Reading::Value(21),
-            involuntary_switches: Reading::Value(8),
             cpu_ns: Reading::Value(1500),
         };
         assert_eq!(glance, expected);
 
         let blind = watching(&roots, 8, &[5]).glance();
         assert!(blind.steal_ns.reason().unwrap().ends_with("does not hold a line of core 5"));
-        for reading in [&blind.run_delay_ns, &blind.involuntary_switches, &blind.cpu_ns] {
+        for reading in [&blind.run_delay_ns, &blind.cpu_ns] {
             assert_eq!(reading.reason(), Some("process 8 does not exist"));
         }
     }
@@ -232,7 +229,7 @@ mod tests {
         let (roots, pid) = (Roots::default(), std::process::id());
         let cores: Vec<u32> = affinity(&roots, pid).unwrap().iter().take(1).collect();
         let (glance, counted) = (watching(&roots, pid, &cores).glance(), counters(&roots, pid).unwrap());
-        assert!(glance.steal_ns.value().is_some() && glance.involuntary_switches.value().is_some());
+        assert!(glance.steal_ns.value().is_some());
         assert_eq!(glance.run_delay_ns.value().is_some(), counted.run_delay_ns.value().is_some());
         assert_eq!(glance.cpu_ns.value().is_some(), counted.on_cpu_ns.value().is_some());
     }

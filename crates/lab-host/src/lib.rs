@@ -19,6 +19,7 @@ pub mod instruments;
 pub mod layout;
 pub mod machine;
 pub mod memory;
+pub mod network;
 pub mod process;
 mod reading;
 mod roots;

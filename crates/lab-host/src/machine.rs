@@ -32,11 +32,20 @@ pub fn probe(roots: &Roots) -> Machine {
     Machine {
         architecture: architecture(roots).into(),
         kernel_release: roots.proc_text("sys/kernel/osrelease").into(),
-        hostname: roots.proc_text("sys/kernel/hostname").into(),
+        hostname: hostname(roots).into(),
         virtualisation: virtualisation(roots).into(),
         container: container(roots).into(),
         accelerators: accelerators(roots).into(),
     }
+}
+
+/// Returns the name of the host.
+///
+/// # Errors
+///
+/// When the kernel does not tell it.
+pub fn hostname(roots: &Roots) -> Result<String, Unavailable> {
+    roots.proc_text("sys/kernel/hostname")
 }
 
 /// Kernels before 6.1 lack the file; the system call then answers, but only for the machine it runs on.

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 
 pub use counters::counters;
-pub(crate) use counters::{ThreadCounters, thread_counters};
+pub(crate) use counters::{ThreadTimes, thread_times};
 
 use crate::cpu::CpuList;
 use crate::roots::excerpt;

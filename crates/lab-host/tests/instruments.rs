@@ -188,7 +188,7 @@ fn glances_at_a_busy_engine_differ_by_the_time_it_computed() {
     let after = instruments.glance();
     let evidence = Evidence::between([&before, &after], [&before, &after]);
     assert!(*evidence.waiting_cpu_ns.value().unwrap() >= 50 * MS, "{evidence:?}");
-    for reading in [&evidence.steal_ns, &evidence.run_delay_ns, &evidence.involuntary_switches] {
+    for reading in [&evidence.steal_ns, &evidence.run_delay_ns] {
         assert!(reading.value().is_some(), "{evidence:?}");
     }
 }

@@ -24,7 +24,7 @@ use lab_core::workload::Workload;
 
 use crate::event::Event;
 use crate::launched::{Launched, Running, load};
-use crate::repetition::{Next, follows, repetition};
+use crate::repetition::{Generated, Next, follows, outcome_of, repetition};
 use turns::{Failure, generate_in_turn};
 
 /// What a paired experiment carries out. What comes in twos is A's and B's.
@@ -185,7 +185,8 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
 
     /// Carries out one pair and returns the engines that live on: both, or none.
     fn pair(&mut self, pair: u32) -> Result<Vec<Member<'o, 'a>>, Halt<E>> {
-        // Lost pairs do not count, or one side could be the first in most of those that do.
+        // Lost pairs do not count, or one side could be the first in most of those that do. What a comparison leaves out later
+        // is not made up for: docs/comparison.md says what follows.
         let first = first_side(self.order.seed, self.n_complete);
         let sides = [first, first.other()];
         match self.order.mode {
@@ -231,10 +232,7 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     fn alone(&mut self, pair: u32, side: Side) -> Result<Completed, Halt<E>> {
         let mut member = self.launch(pair, side)?;
         self.warm_up(&mut member)?;
-        match self.generate(&mut member)? {
-            Outcome::Completed(completed) => Ok(completed),
-            Outcome::Failed(error) => Err(self.lose(pair, side, error)),
-        }
+        self.generate(&mut member)?.map_err(|error| self.lose(pair, side, error))
     }
 
     /// Starts one engine process and loads its model.
@@ -268,17 +266,17 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         self.tell(side, Event::Begins(RepetitionKind::Warmup))?;
         let ask = |engine: &mut dyn Engine, sent_ns| in_pieces(engine, &workload, sent_ns, clock);
         match repetition(running, &workload, clock, ask) {
-            Outcome::Failed(EngineError::Interrupted) => Err(Halt::Interrupted),
-            Outcome::Failed(error) => {
+            Err(EngineError::Interrupted) => Err(Halt::Interrupted),
+            Err(error) => {
                 self.record(launch, side, RepetitionKind::Warmup, Outcome::Failed(error.clone()))?;
                 Err(self.lose(launch, side, error))
             }
-            completed => self.record(launch, side, RepetitionKind::Warmup, completed),
+            Ok(completed) => self.record(launch, side, RepetitionKind::Warmup, Outcome::Completed(completed)),
         }
     }
 
     /// Lets a side generate its whole workload undisturbed. What comes of it is not recorded yet.
-    fn generate(&mut self, member: &mut Member<'_, '_>) -> Result<Outcome, Halt<E>> {
+    fn generate(&mut self, member: &mut Member<'_, '_>) -> Result<Generated, Halt<E>> {
         let workload = member.workload;
         self.tell(member.side, Event::Begins(RepetitionKind::Measured))?;
         let ask = |engine: &mut dyn Engine, sent_ns| engine.generate(workload, sent_ns);
@@ -290,11 +288,12 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     fn rounds(&mut self, members: &mut [Member<'_, '_>], n_rounds: u32) -> Result<(), Halt<E>> {
         for _ in 0..n_rounds {
             for member in members.iter_mut() {
-                let outcome = self.generate(member)?;
-                let next = follows(&outcome);
+                let generated = self.generate(member)?;
+                let next = follows(&generated);
                 if next == Next::Stop {
                     return Err(Halt::Interrupted);
                 }
+                let outcome = outcome_of(generated);
                 self.record(member.launch, member.side, RepetitionKind::Measured, outcome)?;
                 if next == Next::NewLaunch {
                     return Err(Halt::Lost);

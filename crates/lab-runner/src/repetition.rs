@@ -2,7 +2,7 @@
 
 use lab_core::clock::Clock;
 use lab_core::engine::{Engine, EngineError, Tokens};
-use lab_core::record::Outcome;
+use lab_core::record::{Completed, Outcome};
 use lab_core::validity;
 use lab_core::workload::Workload;
 
@@ -15,22 +15,25 @@ pub(crate) fn repetition(
     workload: &Workload,
     clock: &dyn Clock,
     ask: impl FnOnce(&mut dyn Engine, u64) -> Result<Tokens, EngineError>,
-) -> Outcome {
+) -> Generated {
     running.instruments.begin();
     let sent_ns = clock.now_ns();
     let answer = ask(&mut *running.engine, sent_ns);
     let received_ns = clock.now_ns();
     let observation = running.instruments.end();
-    let completed = answer
+    let mut completed = answer
         .and_then(|tokens| answered_between(tokens, sent_ns, received_ns))
-        .and_then(|tokens| running.complete(tokens, workload, received_ns - sent_ns, observation));
-    match completed {
-        Ok(mut completed) => {
-            completed.validity = validity::judge(&completed.inputs(workload.prompt.len()));
-            Outcome::Completed(completed)
-        }
-        Err(error) => Outcome::Failed(error),
-    }
+        .and_then(|tokens| running.complete(tokens, workload, received_ns - sent_ns, observation))?;
+    completed.validity = validity::judge(&completed.inputs(workload.prompt.len()));
+    Ok(completed)
+}
+
+/// What came of asking an engine to generate.
+pub(crate) type Generated = Result<Completed, EngineError>;
+
+/// Returns what is recorded of it.
+pub(crate) fn outcome_of(generated: Generated) -> Outcome {
+    generated.map_or_else(Outcome::Failed, Outcome::Completed)
 }
 
 /// Both sides read the same clock: an answer whose stamps lie outside the time between question and answer is none to
@@ -57,11 +60,11 @@ pub(crate) enum Next {
 }
 
 /// An engine that answered that it failed lives on; any other error is the end of its process, or of trust in it.
-pub(crate) fn follows(outcome: &Outcome) -> Next {
-    match outcome {
-        Outcome::Completed(_) | Outcome::Failed(EngineError::Failed { .. }) => Next::Continue,
-        Outcome::Failed(EngineError::Interrupted) => Next::Stop,
-        Outcome::Failed(_) => Next::NewLaunch,
+pub(crate) fn follows(generated: &Generated) -> Next {
+    match generated {
+        Ok(_) | Err(EngineError::Failed { .. }) => Next::Continue,
+        Err(EngineError::Interrupted) => Next::Stop,
+        Err(_) => Next::NewLaunch,
     }
 }
 

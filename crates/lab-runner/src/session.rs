@@ -14,7 +14,7 @@ use crate::accept::{accept, accept_profile};
 use crate::event::Event;
 use crate::launched::{Launched, Running, load};
 use crate::pairs::Decision;
-use crate::repetition::{Next, follows, repetition};
+use crate::repetition::{Next, follows, outcome_of, repetition};
 
 /// What to carry out.
 #[derive(Debug, Clone, Copy)]
@@ -202,16 +202,17 @@ impl<E> Session<'_, '_, E> {
         (self.sink)(Event::Begins(kind))?;
         let workload = self.order.workload;
         let generate = |engine: &mut dyn Engine, sent_ns| engine.generate(workload, sent_ns);
-        let outcome = repetition(running, workload, self.clock, generate);
+        let generated = repetition(running, workload, self.clock, generate);
         // What a plan warms up must be warm: a launch whose warm-up failed measures nothing.
-        let is_cold = kind == RepetitionKind::Warmup && matches!(outcome, Outcome::Failed(_));
-        let next = match follows(&outcome) {
+        let is_cold = kind == RepetitionKind::Warmup && generated.is_err();
+        let next = match follows(&generated) {
             Next::Continue if is_cold => Next::NewLaunch,
             next => next,
         };
         if next == Next::Stop {
             return Ok(Next::Stop);
         }
+        let outcome = outcome_of(generated);
         self.record(launch, kind, outcome.clone())?;
         if next == Next::NewLaunch && kind == RepetitionKind::Warmup {
             // A launch that fails warming up costs a measured repetition too, or a session could go on for ever.

@@ -8,7 +8,7 @@ use lab_core::digest::canonical_json;
 use lab_core::fingerprint::{PartKind, PartRecord};
 use lab_core::metric::{Measurement, Reading};
 use lab_core::record::{
-    Launch, Outcome, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
+    Launch, Repetition, RepetitionKind, SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, ToSql, params_from_iter};
@@ -27,13 +27,7 @@ impl Store {
     pub fn begin_session(&mut self, header: &SessionHeader) -> Result<(), StoreError> {
         let columns = session_columns(header)?;
         self.append("recording the start of a session", |connection| {
-            refuse_recorded(connection, &SESSION, &[(&header.id.to_string(), &header.id)])?;
-            for kind in PartKind::ALL {
-                insert_part(connection, header.fingerprint.part(kind))?;
-            }
-            insert_columns(connection, &SESSION, &columns)?;
-            SESSION.link(connection, &[&header.id.to_string()])?;
-            Ok(())
+            insert_session(connection, header, &columns)
         })
     }
 
@@ -44,17 +38,10 @@ impl Store {
     /// When the session is unknown or ended, the launch is already recorded, its conditions would not read back
     /// exactly, or the store cannot be written.
     pub fn append_launch(&mut self, session: SessionId, launch: &Launch) -> Result<(), StoreError> {
-        let id = session.to_string();
         let body = encode(&LAUNCH.subject_of(&[&session, &launch.index]), launch)?;
         self.append("recording a launch", |connection| {
             refuse_unless_running(connection, session)?;
-            refuse_recorded(connection, &LAUNCH, &[(&id, &session), (&launch.index, &launch.index)])?;
-            connection.execute(
-                "INSERT INTO launch (session, idx, body) VALUES (?, ?, ?)",
-                (&id, launch.index, &body),
-            )?;
-            LAUNCH.link(connection, &[&id, &launch.index])?;
-            Ok(())
+            insert_launch(connection, session, launch.index, &body)
         })
     }
 
@@ -76,10 +63,7 @@ impl Store {
         self.append("recording a repetition", |connection| {
             refuse_unless_running(connection, session)?;
             insert_repetition(connection, session, repetition, &columns)?;
-            for measurement in measurements {
-                insert_measurement(connection, session, repetition.index, measurement)?;
-            }
-            Ok(())
+            insert_measurements(connection, session, repetition.index, measurements)
         })
     }
 
@@ -92,16 +76,9 @@ impl Store {
         if end.status == SessionStatus::Unfinished {
             return Err(StoreError::EndUnfinished { session });
         }
-        let id = session.to_string();
-        let ended_at = nanos_of(&SESSION_END.subject_of(&[&session]), end.ended_at)?;
         self.append("recording the end of a session", |connection| {
             refuse_unless_running(connection, session)?;
-            connection.execute(
-                "INSERT INTO session_end (session, ended_at, status) VALUES (?, ?, ?)",
-                (&id, ended_at, end.status.to_string()),
-            )?;
-            SESSION_END.link(connection, &[&id])?;
-            Ok(())
+            insert_end(connection, session, end)
         })
     }
 
@@ -147,15 +124,59 @@ fn refuse_unless_running(connection: &Connection, session: SessionId) -> Result<
 
 /// Refuses measurements of what counts for nothing: they would be numbers without raw data behind them.
 fn refuse_unexpected(repetition: &Repetition, measurements: &[Measurement]) -> Result<(), StoreError> {
-    let what = match (repetition.kind, &repetition.outcome) {
-        (RepetitionKind::Measured, Outcome::Completed(_)) => return Ok(()),
+    let what = match (repetition.kind, repetition.outcome.is_completed()) {
+        (RepetitionKind::Measured, true) => return Ok(()),
         (RepetitionKind::Warmup, _) => "a warm-up",
-        (RepetitionKind::Measured, Outcome::Failed(_)) => "a failure",
+        (RepetitionKind::Measured, false) => "a failure",
     };
     match measurements.len() {
         0 => Ok(()),
         n => Err(StoreError::UnexpectedMeasurements { repetition: repetition.index, what, n }),
     }
+}
+
+pub(crate) fn insert_session(
+    connection: &Connection,
+    header: &SessionHeader,
+    columns: &[(&'static str, Value)],
+) -> Result<(), Failure> {
+    refuse_recorded(connection, &SESSION, &[(&header.id.to_string(), &header.id)])?;
+    for kind in PartKind::ALL {
+        insert_part(connection, header.fingerprint.part(kind))?;
+    }
+    insert_columns(connection, &SESSION, columns)?;
+    SESSION.link(connection, &[&header.id.to_string()])?;
+    Ok(())
+}
+
+pub(crate) fn insert_launch(
+    connection: &Connection,
+    session: SessionId,
+    index: u32,
+    body: &str,
+) -> Result<(), Failure> {
+    let id = session.to_string();
+    refuse_recorded(connection, &LAUNCH, &[(&id, &session), (&index, &index)])?;
+    connection
+        .prepare_cached("INSERT INTO launch (session, idx, body) VALUES (?, ?, ?)")?
+        .execute((&id, index, body))?;
+    LAUNCH.link(connection, &[&id, &index])?;
+    Ok(())
+}
+
+pub(crate) fn insert_end(
+    connection: &Connection,
+    session: SessionId,
+    end: &SessionEnd,
+) -> Result<(), Failure> {
+    let id = session.to_string();
+    let ended_at = nanos_of(&SESSION_END.subject_of(&[&session]), end.ended_at)?;
+    connection.execute(
+        "INSERT INTO session_end (session, ended_at, status) VALUES (?, ?, ?)",
+        (&id, ended_at, end.status.to_string()),
+    )?;
+    SESSION_END.link(connection, &[&id])?;
+    Ok(())
 }
 
 fn insert_part(connection: &Connection, part: &PartRecord) -> Result<(), Failure> {
@@ -183,7 +204,7 @@ fn insert_columns(
     connection.execute(&insert, params_from_iter(columns.iter().map(|(_, value)| value)))
 }
 
-fn insert_repetition(
+pub(crate) fn insert_repetition(
     connection: &Connection,
     session: SessionId,
     repetition: &Repetition,
@@ -195,10 +216,12 @@ fn insert_repetition(
     if !LAUNCH.holds(connection, &[&id, launch])? {
         return Err(StoreError::UnknownLaunch { session, launch: *launch }.into());
     }
-    connection.execute(
-        "INSERT INTO repetition (session, idx, launch, kind, outcome, validity, body, timeline)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
+    connection
+        .prepare_cached(
+            "INSERT INTO repetition (session, idx, launch, kind, outcome, validity, body, timeline)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute((
             &id,
             index,
             launch,
@@ -207,24 +230,52 @@ fn insert_repetition(
             columns.validity,
             &columns.body,
             &columns.timeline,
-        ),
-    )?;
+        ))?;
     REPETITION.link(connection, &[&id, index])?;
     Ok(())
 }
 
-fn insert_measurement(
+pub(crate) fn insert_measurements(
     connection: &Connection,
     session: SessionId,
     repetition: u32,
+    measurements: &[Measurement],
+) -> Result<(), Failure> {
+    let id = session.to_string();
+    for measurement in measurements {
+        let metric = &measurement.metric;
+        refuse_recorded(
+            connection,
+            &MEASUREMENT,
+            &[(&id, &session), (&repetition, &repetition), (metric, metric)],
+        )?;
+        insert_measurement(connection, &id, repetition, measurement)?;
+    }
+    link_measurements(connection, &id, repetition, measurements)
+}
+
+/// Inserts the measurements of a repetition that the same transaction began: none of them can be there, and a trigger refuses
+/// one that is given twice.
+pub(crate) fn insert_first_measurements(
+    connection: &Connection,
+    session: SessionId,
+    repetition: u32,
+    measurements: &[Measurement],
+) -> Result<(), Failure> {
+    let id = session.to_string();
+    for measurement in measurements {
+        insert_measurement(connection, &id, repetition, measurement)?;
+    }
+    link_measurements(connection, &id, repetition, measurements)
+}
+
+fn insert_measurement(
+    connection: &Connection,
+    session: &str,
+    repetition: u32,
     measurement: &Measurement,
 ) -> Result<(), Failure> {
-    let (id, metric) = (session.to_string(), &measurement.metric);
-    refuse_recorded(
-        connection,
-        &MEASUREMENT,
-        &[(&id, &session), (&repetition, &repetition), (metric, metric)],
-    )?;
+    let metric = &measurement.metric;
     let (value, unavailable) = match &measurement.reading {
         Reading::Value(value) => (Some(*value), None),
         Reading::Unavailable(reason) => (None, Some(reason)),
@@ -234,7 +285,20 @@ fn insert_measurement(
         .prepare_cached(
             "INSERT INTO measurement (session, metric, repetition, value, unavailable) VALUES (?, ?, ?, ?, ?)",
         )?
-        .execute((&id, metric, repetition, value, unavailable))?;
-    MEASUREMENT.link(connection, &[&id, &repetition, metric])?;
+        .execute((session, metric, repetition, value, unavailable))?;
+    Ok(())
+}
+
+fn link_measurements(
+    connection: &Connection,
+    session: &str,
+    repetition: u32,
+    measurements: &[Measurement],
+) -> Result<(), Failure> {
+    let mut keys: Vec<[&dyn ToSql; 3]> = Vec::with_capacity(measurements.len());
+    for measurement in measurements {
+        keys.push([&session, &repetition, &measurement.metric]);
+    }
+    MEASUREMENT.link_all(connection, keys.iter().map(|key| &key[..]))?;
     Ok(())
 }

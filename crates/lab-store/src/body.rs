@@ -6,9 +6,11 @@
 //! is not a number) is refused then and not found unreadable later.
 
 use jiff::Timestamp;
+use lab_core::command::CommandRun;
 use lab_core::engine::EngineError;
 use lab_core::experiment::Turn;
 use lab_core::fingerprint::PartKind;
+use lab_core::import::Imported;
 use lab_core::metric::Reading;
 use lab_core::observation::Observation;
 use lab_core::record::{Completed, Outcome, Repetition, SessionHeader, SessionId};
@@ -98,7 +100,9 @@ const fn part_column(kind: PartKind) -> &'static str {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum OutcomeBody {
-    Completed(CompletedBody),
+    Completed(Box<CompletedBody>),
+    Ran(Box<CommandRun>),
+    Imported(Box<Imported>),
     Failed(EngineError),
 }
 
@@ -132,7 +136,9 @@ impl From<&Outcome> for OutcomeBody {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Failed(error) => Self::Failed(error.clone()),
-            Outcome::Completed(completed) => Self::Completed(CompletedBody {
+            Outcome::Ran(run) => Self::Ran(run.clone()),
+            Outcome::Imported(imported) => Self::Imported(imported.clone()),
+            Outcome::Completed(completed) => Self::Completed(Box::new(CompletedBody {
                 token_ids: completed.token_ids.clone(),
                 margins: completed.margins.clone(),
                 load_ns: completed.load_ns,
@@ -144,7 +150,7 @@ impl From<&Outcome> for OutcomeBody {
                 observation: Some(completed.observation.clone()),
                 validity: completed.validity.clone(),
                 turns: completed.turns.clone(),
-            }),
+            })),
         }
     }
 }
@@ -194,15 +200,14 @@ impl OutcomeColumns {
     pub(crate) fn of(session: SessionId, repetition: &Repetition) -> Result<Self, StoreError> {
         let subject = REPETITION.subject_of(&[&session, &repetition.index]);
         let body = encode(&subject, &OutcomeBody::from(&repetition.outcome))?;
-        Ok(match &repetition.outcome {
-            Outcome::Failed(_) => Self { outcome: "failed", validity: None, body, timeline: None },
-            Outcome::Completed(completed) => Self {
-                outcome: "completed",
-                validity: Some(completed.validity.word()),
-                body,
-                timeline: Some(completed.timeline.to_bytes()),
-            },
-        })
+        let Some(validity) = repetition.outcome.validity() else {
+            return Ok(Self { outcome: "failed", validity: None, body, timeline: None });
+        };
+        let timeline = match &repetition.outcome {
+            Outcome::Completed(completed) => completed.timeline.to_bytes(),
+            Outcome::Ran(_) | Outcome::Imported(_) | Outcome::Failed(_) => Vec::new(),
+        };
+        Ok(Self { outcome: "completed", validity: Some(validity.word()), body, timeline: Some(timeline) })
     }
 }
 
@@ -210,12 +215,18 @@ impl OutcomeColumns {
 pub(crate) fn outcome_of(subject: &str, body: &str, timeline: Option<&[u8]>) -> Result<Outcome, StoreError> {
     match (decode(subject, body)?, timeline) {
         (OutcomeBody::Failed(error), None) => Ok(Outcome::Failed(error)),
+        (OutcomeBody::Ran(run), own) if run.failure.is_some() == own.is_none() => Ok(Outcome::Ran(run)),
+        (OutcomeBody::Imported(imported), Some(_)) => Ok(Outcome::Imported(imported)),
         (OutcomeBody::Completed(body), Some(bytes)) => {
             let timeline = Timeline::from_bytes(bytes).map_err(|error| damaged(subject, &error))?;
             Ok(Outcome::Completed(body.with_timeline(timeline)))
         }
-        (OutcomeBody::Failed(_), Some(_)) => Err(damaged(subject, &"a failure with a timeline")),
-        (OutcomeBody::Completed(_), None) => Err(damaged(subject, &"a completion without a timeline")),
+        (OutcomeBody::Failed(_) | OutcomeBody::Ran(_), Some(_)) => {
+            Err(damaged(subject, &"a failure with a timeline"))
+        }
+        (OutcomeBody::Completed(_) | OutcomeBody::Ran(_) | OutcomeBody::Imported(_), None) => {
+            Err(damaged(subject, &"a completion without a timeline"))
+        }
     }
 }
 

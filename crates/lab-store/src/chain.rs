@@ -5,7 +5,9 @@
 //! little-endian bytes and its UTF-8; a value is one letter for its type and then: `i` and eight little-endian bytes,
 //! `r` and the eight little-endian bytes of its IEEE 754 bits, `t` and a text, or `b`, the length, and the SHA-256 of
 //! the bytes. Every piece says where it ends, so two different rows never give the same bytes. `NULL` columns are left
-//! out so that a column that a later schema adds does not change the digests of the rows before it.
+//! out so that a column that a later schema adds does not change the digests of the rows before it. A BLOB enters by its
+//! length and digest alone: where it left for an archive, these two stand in the store, and the row's digest stays what
+//! it was.
 //!
 //! **Head.** SHA-256 over `lab.store.chain.v1`, a line feed, the 32 bytes of the head before, the subject as a text,
 //! and the 32 bytes of the row digest. The head before the first link is [`genesis`].
@@ -14,6 +16,8 @@
 //!
 //! Digests are taken over what was stored, read back inside the transaction that stored it, by the same code that
 //! verifies it.
+
+use std::sync::OnceLock;
 
 use lab_core::digest::Digest;
 use rusqlite::types::{Type, ValueRef};
@@ -26,23 +30,58 @@ pub(crate) struct Recorded {
     pub(crate) table: &'static str,
     /// Free text, if any, stands last, so that subjects are unambiguous.
     key: &'static [&'static str],
+    /// The query for one row by its key: asked for every row.
+    select_one: OnceLock<String>,
 }
 
-pub(crate) static PART: Recorded = Recorded { table: "part", key: &["digest"] };
-pub(crate) static SESSION: Recorded = Recorded { table: "session", key: &["id"] };
-pub(crate) static LAUNCH: Recorded = Recorded { table: "launch", key: &["session", "idx"] };
-pub(crate) static REPETITION: Recorded = Recorded { table: "repetition", key: &["session", "idx"] };
-pub(crate) static MEASUREMENT: Recorded =
-    Recorded { table: "measurement", key: &["session", "repetition", "metric"] };
-pub(crate) static SESSION_END: Recorded = Recorded { table: "session_end", key: &["session"] };
-pub(crate) static BASELINE: Recorded = Recorded { table: "baseline", key: &["seq"] };
-pub(crate) static CALIBRATION: Recorded = Recorded { table: "calibration", key: &["id"] };
+pub(crate) static PART: Recorded = Recorded::new("part", &["digest"]);
+pub(crate) static SESSION: Recorded = Recorded::new("session", &["id"]);
+pub(crate) static LAUNCH: Recorded = Recorded::new("launch", &["session", "idx"]);
+pub(crate) static REPETITION: Recorded = Recorded::new("repetition", &["session", "idx"]);
+pub(crate) static MEASUREMENT: Recorded = Recorded::new("measurement", &["session", "repetition", "metric"]);
+pub(crate) static SESSION_END: Recorded = Recorded::new("session_end", &["session"]);
+pub(crate) static BASELINE: Recorded = Recorded::new("baseline", &["seq"]);
+pub(crate) static CALIBRATION: Recorded = Recorded::new("calibration", &["id"]);
+
+pub(crate) static SOURCE: Recorded = Recorded::new("source", &["digest"]);
+pub(crate) static PIECE: Recorded = Recorded::new("piece", &["source", "idx"]);
+pub(crate) static ARCHIVE: Recorded = Recorded::new("archive", &["seq"]);
+pub(crate) static ARCHIVED: Recorded = Recorded::new("archived", &["subject"]);
 
 /// Every table but the chain itself.
-pub(crate) static RECORDED: [&Recorded; 8] =
-    [&PART, &SESSION, &LAUNCH, &REPETITION, &MEASUREMENT, &SESSION_END, &BASELINE, &CALIBRATION];
+pub(crate) static RECORDED: [&Recorded; 12] = [
+    &PART,
+    &SESSION,
+    &LAUNCH,
+    &REPETITION,
+    &MEASUREMENT,
+    &SESSION_END,
+    &BASELINE,
+    &CALIBRATION,
+    &SOURCE,
+    &PIECE,
+    &ARCHIVE,
+    &ARCHIVED,
+];
+
+/// What is known of a BLOB without its bytes: what the digest of its row is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlobDigest {
+    pub(crate) bytes: u64,
+    pub(crate) digest: Digest,
+}
+
+impl BlobDigest {
+    pub(crate) fn of(blob: &[u8]) -> Self {
+        Self { bytes: blob.len() as u64, digest: Digest::of(blob) }
+    }
+}
 
 impl Recorded {
+    const fn new(table: &'static str, key: &'static [&'static str]) -> Self {
+        Self { table, key, select_one: OnceLock::new() }
+    }
+
     /// Returns the subject of the row with a key.
     pub(crate) fn subject_of(&self, key: &[&dyn std::fmt::Display]) -> String {
         let mut subject = self.table.to_owned();
@@ -67,8 +106,9 @@ impl Recorded {
         Ok(subject)
     }
 
-    /// Returns the digest of a row read with all its columns.
-    pub(crate) fn digest(&self, row: &Row<'_>) -> rusqlite::Result<Digest> {
+    /// Returns the digest of a row read with all its columns. An empty BLOB stands for one that is in an archive, where
+    /// there is such a one.
+    pub(crate) fn digest(&self, row: &Row<'_>, archived: Option<&BlobDigest>) -> rusqlite::Result<Digest> {
         let mut hasher = Sha256::new();
         hasher.update(b"lab.store.row.v1\n");
         push_text(&mut hasher, self.table.as_bytes());
@@ -76,35 +116,50 @@ impl Recorded {
             let value = row.get_ref(index)?;
             if value.data_type() != Type::Null {
                 push_text(&mut hasher, column.as_bytes());
-                push_value(&mut hasher, value);
+                push_value(&mut hasher, value, archived);
             }
         }
         Ok(Digest::from_bytes(hasher.finalize().into()))
     }
 
     /// Returns the query for one row by its key.
-    fn select_one(&self) -> String {
-        let conditions: Vec<String> = self.key.iter().map(|column| format!("{column} = ?")).collect();
-        format!("SELECT * FROM {} WHERE {}", self.table, conditions.join(" AND "))
+    fn select_one(&self) -> &str {
+        self.select_one.get_or_init(|| {
+            let conditions: Vec<String> = self.key.iter().map(|column| format!("{column} = ?")).collect();
+            format!("SELECT * FROM {} WHERE {}", self.table, conditions.join(" AND "))
+        })
     }
 
     /// Returns whether the row is there.
     pub(crate) fn holds(&self, connection: &Connection, key: &[&dyn ToSql]) -> rusqlite::Result<bool> {
-        connection.prepare_cached(&self.select_one())?.exists(key)
+        connection.prepare_cached(self.select_one())?.exists(key)
     }
 
     /// Appends the link of a row that was just stored.
     pub(crate) fn link(&self, connection: &Connection, key: &[&dyn ToSql]) -> rusqlite::Result<()> {
-        let (subject, digest) = connection
-            .prepare_cached(&self.select_one())?
-            .query_row(key, |row| Ok((self.subject(row)?, self.digest(row)?)))?;
-        let (seq, previous) = last_link(connection)?;
-        let head = next_head(&previous, &subject, &digest);
-        connection
-            .prepare_cached(
-                "INSERT INTO chain (seq, subject, digest, previous, head) VALUES (?, ?, ?, ?, ?)",
-            )?
-            .execute((seq + 1, subject, digest.to_string(), previous.to_string(), head.to_string()))?;
+        self.link_all(connection, [key])
+    }
+
+    /// Appends the links of rows that were just stored, in this order. The end of the chain is looked up once: nobody else
+    /// writes inside the transaction.
+    pub(crate) fn link_all<'k>(
+        &self,
+        connection: &Connection,
+        keys: impl IntoIterator<Item = &'k [&'k dyn ToSql]>,
+    ) -> rusqlite::Result<()> {
+        let (mut seq, mut previous) = last_link(connection)?;
+        let mut select = connection.prepare_cached(self.select_one())?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO chain (seq, subject, digest, previous, head) VALUES (?, ?, ?, ?, ?)",
+        )?;
+        for key in keys {
+            let (subject, digest) =
+                select.query_row(key, |row| Ok((self.subject(row)?, self.digest(row, None)?)))?;
+            let head = next_head(&previous, &subject, &digest);
+            seq += 1;
+            insert.execute((seq, subject, digest.to_string(), previous.to_string(), head.to_string()))?;
+            previous = head;
+        }
         Ok(())
     }
 }
@@ -145,7 +200,7 @@ fn push_text(hasher: &mut Sha256, text: &[u8]) {
     hasher.update(text);
 }
 
-fn push_value(hasher: &mut Sha256, value: ValueRef<'_>) {
+fn push_value(hasher: &mut Sha256, value: ValueRef<'_>, archived: Option<&BlobDigest>) {
     match value {
         ValueRef::Null => hasher.update(b"n"),
         ValueRef::Integer(integer) => {
@@ -161,9 +216,13 @@ fn push_value(hasher: &mut Sha256, value: ValueRef<'_>) {
             push_text(hasher, text);
         }
         ValueRef::Blob(bytes) => {
+            let BlobDigest { bytes, digest } = match archived {
+                Some(archived) if bytes.is_empty() => *archived,
+                _ => BlobDigest::of(bytes),
+            };
             hasher.update(b"b");
-            hasher.update((bytes.len() as u64).to_le_bytes());
-            hasher.update(Digest::of(bytes).as_bytes());
+            hasher.update(bytes.to_le_bytes());
+            hasher.update(digest.as_bytes());
         }
     }
 }
@@ -172,12 +231,17 @@ fn push_value(hasher: &mut Sha256, value: ValueRef<'_>) {
 mod tests {
     use super::*;
 
-    static ANY: Recorded = Recorded { table: "any", key: &["a"] };
+    static ANY: Recorded = Recorded::new("any", &["a"]);
 
     #[track_caller]
     fn digest_of(select: &str) -> Digest {
+        digest_without(select, None)
+    }
+
+    #[track_caller]
+    fn digest_without(select: &str, archived: Option<&BlobDigest>) -> Digest {
         let connection = Connection::open_in_memory().unwrap();
-        connection.query_row(select, [], |row| ANY.digest(row)).unwrap()
+        connection.query_row(select, [], |row| ANY.digest(row, archived)).unwrap()
     }
 
     #[test]
@@ -215,6 +279,18 @@ mod tests {
     #[test]
     fn a_null_column_is_as_good_as_absent() {
         assert_eq!(digest_of("SELECT 'x' AS a, NULL AS added_later"), digest_of("SELECT 'x' AS a"));
+    }
+
+    #[test]
+    fn a_row_whose_blob_left_has_the_digest_that_it_had() {
+        let known = BlobDigest::of(&[1, 2]);
+        let (whole, left) = ("SELECT 'x' AS a, X'0102' AS e", "SELECT 'x' AS a, X'' AS e");
+        assert_eq!(digest_without(left, Some(&known)), digest_of(whole));
+        assert_ne!(digest_of(left), digest_of(whole));
+        // What did not leave is digested as it is, whatever is said of it.
+        let other = BlobDigest::of(&[3]);
+        assert_eq!(digest_without(whole, Some(&other)), digest_of(whole));
+        assert_ne!(digest_without(left, Some(&other)), digest_of(whole));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use lab_core::digest::Digest;
 use lab_core::record::SessionId;
 use rusqlite::ErrorCode;
 
@@ -188,6 +189,92 @@ pub enum StoreError {
         /// How many were given.
         n: usize,
     },
+    /// A file cannot be read to its end while it is imported.
+    #[error("`{path}` cannot be read: {message}; nothing of it was imported")]
+    SourceUnreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        message: String,
+    },
+    /// A file is another than it was a moment ago.
+    #[error("`{path}` changed while it was read; nothing of it was imported")]
+    SourceChanged {
+        /// The file.
+        path: String,
+    },
+    /// A file that the store does not hold.
+    #[error("the store holds no imported file {digest}")]
+    UnknownSource {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// The stored bytes of a file are not what its digest says.
+    #[error("the stored bytes of the imported file {digest} are damaged: {message}")]
+    SourceDamaged {
+        /// Its digest.
+        digest: Digest,
+        /// What is wrong.
+        message: String,
+    },
+    /// Something lies where an archive was to be made.
+    #[error("`{}` is there already, and an archive is never written over a file", path.display())]
+    ArchiveExists {
+        /// The path asked for, from the root.
+        path: PathBuf,
+    },
+    /// An archive would have the name of a file that SQLite keeps beside the store.
+    #[error(
+        "`{}` cannot be an archive: SQLite keeps files of its own under names that begin with `{store}-`, such as \
+         `{store}-wal`, and deletes them",
+        path.display()
+    )]
+    ArchiveNameReserved {
+        /// The path asked for, from the root.
+        path: PathBuf,
+        /// The file name of the store.
+        store: String,
+    },
+    /// A session became one that others are compared with while its raw data were written into an archive.
+    #[error(
+        "the baseline `{name}` was set to session {session} while its raw data were archived; nothing was moved"
+    )]
+    BaselineMeanwhile {
+        /// The baseline.
+        name: BaselineName,
+        /// The session.
+        session: SessionId,
+    },
+    /// The system does not let lab make or write an archive.
+    #[error("the archive `{}` cannot be written: {message}; the store is as it was", path.display())]
+    ArchiveUnwritable {
+        /// Its path.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        message: String,
+    },
+    /// There is no room for an archive.
+    #[error("the disk is full: the archive `{}` was not finished, and the store is as it was", path.display())]
+    ArchiveDiskFull {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Raw data lie in an archive that is not there.
+    #[error("its raw data lie in the archive `{}`, which is not there{}", path.display(), nor(others))]
+    ArchiveMissing {
+        /// Where it was written.
+        path: PathBuf,
+        /// Where else it was looked for: below the folder of the store, and beside it.
+        others: Vec<PathBuf>,
+    },
+    /// A file that should be an archive is none, or does not hold what left the store.
+    #[error("the archive `{}` cannot be read: {message}", path.display())]
+    ArchiveUnreadable {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// An end that says the session has not ended.
     #[error("session {session} cannot end as `unfinished`: that is the status of a session without an end")]
     EndUnfinished {
@@ -216,9 +303,14 @@ pub enum StoreError {
     },
 }
 
-/// How long lab waits for another process, in seconds. A transaction of ours takes milliseconds; ten seconds are an
-/// overloaded disk, not another run.
+/// How long lab waits for another process where it opens a store, reads it, or gives room back, in seconds. Readers wait for
+/// no writer, and whoever types a command is told soon.
 pub(crate) const BUSY_SECONDS: u64 = 10;
+
+/// How long an append waits for its turn, in seconds. The append of a run takes milliseconds, but others hold the write lock for
+/// as long as they write: the import of large files, raw data that move into an archive, and the file that is written anew
+/// behind them, minutes each for gigabytes on a slow disk. A run that gave up before would lose what it measured.
+pub(crate) const APPEND_BUSY_SECONDS: u64 = 600;
 
 impl StoreError {
     /// Sorts an SQLite error into the situations that deserve their own sentence.
@@ -245,6 +337,14 @@ impl StoreError {
         }
     }
 
+    /// Says for how long was really waited, where another process held the store.
+    pub(crate) fn after_waiting(self, seconds: u64) -> Self {
+        match self {
+            Self::Busy { path, .. } => Self::Busy { path, seconds },
+            other => other,
+        }
+    }
+
     /// Returns the error for a file that does not begin as SQLite files do, and nothing for one that does.
     ///
     /// Only for files that SQLite has refused: closing a descriptor drops every POSIX lock this process holds on the
@@ -262,6 +362,11 @@ impl StoreError {
             }),
         }
     }
+}
+
+/// Says where else an archive is not.
+fn nor(others: &[PathBuf]) -> String {
+    others.iter().map(|place| format!(", nor at `{}`", place.display())).collect()
 }
 
 /// Returns the system's words when it denies access to a file; SQLite only says that it could not open it.
@@ -331,5 +436,14 @@ mod tests {
             let error = StoreError::from_sqlite(Path::new("x"), "recording", failure);
             assert!(error.to_string().starts_with(sentence), "{error}");
         }
+    }
+
+    #[test]
+    fn an_append_that_waited_says_for_how_long() {
+        let busy = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None);
+        let error = StoreError::from_sqlite(Path::new("x"), "recording", busy).after_waiting(600);
+        assert!(error.to_string().ends_with("did not become free within 600 s"), "{error}");
+        let full = StoreError::DiskFull { path: "x".into() }.after_waiting(600);
+        assert!(matches!(full, StoreError::DiskFull { .. }), "{full}");
     }
 }

@@ -86,8 +86,8 @@ fn newest_first(by_parts: BTreeMap<[String; 4], (usize, Vec<SessionId>)>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use lab_core::experiment::{Experiment, Side, StoppingPlan};
-    use lab_core::fingerprint::Mode;
+    use lab_core::experiment::Side;
+    use lab_core::fixtures;
     use lab_core::record::SessionHeader;
 
     use super::*;
@@ -96,8 +96,8 @@ mod tests {
     /// The header of session `n`, of the plan that session 1 has.
     fn sibling(n: u32) -> SessionHeader {
         let own = header(n);
-        let SessionHeader { plan_name, fingerprint, workload, .. } = header(1);
-        SessionHeader { plan_name, fingerprint, workload, ..own }
+        let SessionHeader { plan_name, fingerprint, work, .. } = header(1);
+        SessionHeader { plan_name, fingerprint, work, ..own }
     }
 
     fn record(headers: &[SessionHeader]) -> Scratch {
@@ -135,18 +135,7 @@ mod tests {
 
     #[test]
     fn the_sides_of_a_paired_experiment_belong_to_no_family() {
-        let experiment = Experiment {
-            id: id(7).0,
-            side: Side::A,
-            other: id(8),
-            mode: Mode::Alone,
-            layouts: lab_core::experiment::Layouts::Shared,
-            seed: 1,
-            stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },
-            noise: Default::default(),
-            closing: Some(0),
-        };
-        let side = SessionHeader { experiment: Some(experiment), ..sibling(2) };
+        let side = SessionHeader { experiment: Some(fixtures::experiment(Side::A)), ..sibling(2) };
         let scratch = record(&[sibling(1), side]);
         assert_eq!(sessions(&scratch, "plan-1"), [[id(1)]]);
     }

@@ -1,12 +1,15 @@
 //! Sessions for tests: small, distinct, and true to the metric table.
 
+use std::io::Cursor;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use lab_core::device::DeviceFigures;
 use lab_core::digest::Digest;
 use lab_core::engine::EngineError;
 use lab_core::fingerprint::{Isolation, Mode, PlanPart};
-use lab_core::metric::{Measurement, Reading};
+use lab_core::import::{Figures, Import, Imported, Source, fingerprint};
+use lab_core::metric::{Contract, Measurement, Reading};
 use lab_core::observation::Observation;
 use lab_core::record::{
     Completed, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session,
@@ -15,9 +18,11 @@ use lab_core::record::{
 use lab_core::timeline::Timeline;
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
+use lab_core::work::Work;
 use lab_core::workload::Sampling;
 use uuid::Builder;
 
+use crate::archive::{ArchiveOrder, ArchiveRow};
 use crate::calibration::{CalibrationKind, CalibrationRow};
 use crate::open::Store;
 
@@ -45,7 +50,7 @@ impl Scratch {
 /// repetition failed.
 pub(crate) fn session(n: u32) -> Session {
     let header = header(n);
-    let n_prompt = header.workload.prompt.len();
+    let n_prompt = header.n_prompt();
     let repetitions = (0..5).map(|index| recorded(n, index, n_prompt)).collect();
     let launches = (0..3).map(launch).collect();
     let end = SessionEnd {
@@ -53,6 +58,76 @@ pub(crate) fn session(n: u32) -> Session {
         status: SessionStatus::Incomplete,
     };
     Session { header, launches, repetitions, end: Some(end) }
+}
+
+/// Returns session `n` with so many tokens a repetition that its timelines are worth an archive.
+pub(crate) fn long_session(n: u32) -> Session {
+    let mut session = session(n);
+    let n_prompt = session.header.n_prompt();
+    for RecordedRepetition { repetition, measurements } in &mut session.repetitions {
+        let Outcome::Completed(completed) = &mut repetition.outcome else { continue };
+        let gap_ns = 1_000_003 + u64::from(n * 11 + repetition.index);
+        completed.timeline =
+            Timeline::new((1..=256).map(|token| 2_000_001 + token * gap_ns).collect()).unwrap();
+        completed.token_ids = (0..256).collect();
+        completed.margins = None;
+        if !measurements.is_empty() {
+            *measurements = completed.measurements(n_prompt);
+        }
+    }
+    session
+}
+
+/// Returns session `n`, a document of another tool, and its bytes: some thousands that do not shrink to nothing.
+pub(crate) fn import(n: u32) -> (Session, Vec<u8>) {
+    let bytes =
+        (0..100).map(|line| Digest::of(&[line, n.to_le_bytes()[0]]).to_string() + "\n").collect::<String>();
+    let import = Import { contract: Contract::DeviceV1, tool: "edge".to_owned() };
+    let told = fingerprint(&import, &[]);
+    let header = SessionHeader { fingerprint: told, work: Work::Import(import), repeat: 1, ..header(n) };
+    let figures = DeviceFigures {
+        device_id: "00:0f".to_owned(),
+        model_name: "phi".to_owned(),
+        compute_devices: vec!["cpu".to_owned()],
+        first_timestamp: None,
+        last_timestamp: None,
+        inferences: None,
+        loading: None,
+    };
+    let source = Source {
+        path: format!("device-{n}.json"),
+        sha256: Digest::of(bytes.as_bytes()),
+        bytes: bytes.len() as u64,
+    };
+    let figures = Figures::Device(Box::new(figures));
+    let outcome = Outcome::Imported(Box::new(Imported { source, figures, validity: Validity::Valid }));
+    let measurements = outcome.measurements(0);
+    let repetition = Repetition { index: 0, launch: 0, kind: RepetitionKind::Measured, outcome };
+    let start = Launch { start: LaunchStart::Started, conditions: serde_json::json!({}), ..launch(0) };
+    let end = SessionEnd { ended_at: header.started_at, status: SessionStatus::Completed };
+    let repetitions = vec![RecordedRepetition { repetition, measurements }];
+    (Session { header, launches: vec![start], repetitions, end: Some(end) }, bytes.into_bytes())
+}
+
+/// Records an imported session, its file included.
+pub(crate) fn record_import(store: &mut Store, n: u32) {
+    let (session, bytes) = import(n);
+    let open = &mut |_: &Source| -> std::io::Result<Box<dyn std::io::Read>> {
+        Ok(Box::new(Cursor::new(bytes.clone())))
+    };
+    store.append_imports(&[session], open).unwrap();
+}
+
+/// Moves everything that may leave into a file beside the store.
+pub(crate) fn archive_all(scratch: &mut Scratch, name: &str) -> ArchiveRow {
+    let to = scratch.path.with_file_name(name);
+    let order = ArchiveOrder { older_than: far_future(), to: &to, now: far_future() };
+    scratch.store.archive(&order).unwrap().expect("there is raw data that may leave")
+}
+
+/// A time after the end of every session here.
+pub(crate) fn far_future() -> Timestamp {
+    Timestamp::from_second(2_000_000_000).unwrap()
 }
 
 /// Records a session, its end included.
@@ -105,9 +180,10 @@ pub(crate) fn header(n: u32) -> SessionHeader {
     header.plan_name = format!("plan-{n}");
     header.plan_text = "[model]\nname = \"tiny\"\r\n# ünïcödé \u{0}\n".to_owned();
     header.tolerances = vec![("engine.v0.1/tokens_per_sec".to_owned(), Tolerance::Relative(0.03))];
-    header.workload.prompt = vec![1, 2, 3, n];
+    let workload = lab_core::fixtures::workload_mut(&mut header);
+    workload.prompt = vec![1, 2, 3, n];
     // Above 2^53: a double would lose it.
-    header.workload.sampling = Sampling::Temperature { temperature: 1.0, seed: u64::MAX - 1 };
+    workload.sampling = Sampling::Temperature { temperature: 1.0, seed: u64::MAX - 1 };
     header.fingerprint.plan = plan_part(&header).record();
     header
 }
@@ -122,7 +198,7 @@ pub(crate) fn id(n: u32) -> SessionId {
 }
 
 fn plan_part(header: &SessionHeader) -> PlanPart {
-    let workload = &header.workload;
+    let workload = header.workload().unwrap();
     PlanPart {
         prompt: workload.prompt_digest(),
         prompt_tokens: workload.prompt.len() as u64,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::error::{BUSY_SECONDS, StoreError};
+use crate::error::{APPEND_BUSY_SECONDS, BUSY_SECONDS, StoreError};
 use crate::migrate::{APPLICATION_ID, apply_missing, known_schema, schema_of};
 
 /// An open store.
@@ -118,15 +118,18 @@ impl Store {
     }
 
     /// Begins the transaction of an append: the write lock is taken at once, so that what is checked inside holds until
-    /// the commit.
+    /// the commit. Another process may hold it for minutes, and is waited for.
     pub(crate) fn begin_append(&mut self, doing: &'static str) -> Result<Transaction<'_>, StoreError> {
         if let Mode::ReadOnly { reason } = self.mode {
             return Err(StoreError::ReadOnly { path: self.path.clone(), reason });
         }
-        let Self { connection, path, .. } = self;
-        connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| StoreError::from_sqlite(path, doing, error))
+        let (connection, path) = (&self.connection, &self.path);
+        let explain = |error| StoreError::from_sqlite(path, doing, error).after_waiting(APPEND_BUSY_SECONDS);
+        connection.busy_timeout(Duration::from_secs(APPEND_BUSY_SECONDS)).map_err(explain)?;
+        // Unchecked, because the time-out is set back while the transaction lives; `&mut self` lets none be nested.
+        let begun = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
+        connection.busy_timeout(Duration::from_secs(BUSY_SECONDS)).map_err(explain)?;
+        begun.map_err(explain)
     }
 
     fn open_for_writing(path: &Path) -> Result<Self, StoreError> {
@@ -251,8 +254,12 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     configure(Connection::open_with_flags(absolute, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
 }
 
+/// Statements kept prepared: an import goes through nearly as many as rusqlite keeps of itself, for every file.
+const STATEMENTS: usize = 32;
+
 fn configure(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(Duration::from_secs(BUSY_SECONDS))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // Neither functions named in the file's schema nor damaged cells may do more than raise an error.

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lab_core::digest::Digest;
-use lab_core::metric::{METRICS, Measurement, Reading};
+use lab_core::metric::{Measurement, Reading, all_metrics};
 use lab_core::record::{
     Launch, RecordedRepetition, Repetition, Session, SessionEnd, SessionId, SessionStatus,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use uuid::Uuid;
 
+use crate::archive::Archives;
 use crate::body::{damaged, decode, outcome_of, parse_word, time_of};
 use crate::chain::{LAUNCH, REPETITION, SESSION, SESSION_END, last_link};
 use crate::error::{Failure, StoreError};
@@ -41,8 +42,10 @@ pub struct SessionRow {
     pub model_name: String,
     /// How it ended, or that it has not.
     pub status: SessionStatus,
-    /// Measured repetitions that completed.
+    /// Measured repetitions that completed, invalid ones included.
     pub completed: u32,
+    /// Of them, those that are invalid: they count nowhere.
+    pub invalid: u32,
     /// Measured repetitions asked for.
     pub repeat: u32,
     /// Arithmetic mean of `engine.v0.1/tokens_per_sec` over the repetitions that are not invalid, in tokens per second;
@@ -73,7 +76,9 @@ const LIST: &str = "
          FROM measurement JOIN repetition
             ON repetition.session = measurement.session AND repetition.idx = measurement.repetition
          WHERE measurement.session = listed.id AND metric = ?2 AND validity <> 'invalid'),
-        fingerprint
+        fingerprint,
+        (SELECT count(*) FROM repetition
+         WHERE session = listed.id AND kind = 'measured' AND validity = 'invalid')
     FROM listed
     JOIN tail ON tail.digits = substr(listed.id, -8)
     LEFT JOIN session_end ON session_end.session = listed.id
@@ -97,16 +102,17 @@ impl Store {
     }
 
     /// Returns a session as it was recorded: its header, launches, repetitions with the measurements published of them
-    /// in the order of the metric table, and its end.
+    /// in the order of the metric table, and its end. Timelines that left for an archive are read there.
     ///
     /// # Errors
     ///
-    /// When the store holds no such session, a row of it is damaged, or the store cannot be read.
+    /// When the store holds no such session, a row of it is damaged, an archive that its timelines left for is not there or
+    /// not readable, or the store cannot be read.
     pub fn load(&self, session: &SessionId) -> Result<Session, StoreError> {
         let load = || -> Result<Session, Failure> {
             // One snapshot, so that a session being recorded is never seen with a launch but not its repetition.
             let snapshot = self.connection().unchecked_transaction()?;
-            load_session(&snapshot, *session)
+            load_session(&snapshot, &mut Archives::of(&snapshot, self.path()), *session)
         };
         load().map_err(|failure| failure.into_store_error(self.path(), "loading a session"))
     }
@@ -160,6 +166,7 @@ fn list_row(row: &Row<'_>) -> Result<SessionRow, Failure> {
         model_name: row.get(4)?,
         status: status_of(&text, status.as_deref())?,
         completed: row.get(6)?,
+        invalid: row.get(10)?,
         repeat: row.get(7)?,
         tokens_per_sec: row.get(8)?,
         fingerprint: fingerprint.chars().take(12).collect(),
@@ -186,7 +193,11 @@ pub(crate) fn ids(connection: &Connection) -> Result<Vec<SessionId>, Failure> {
 }
 
 /// Reads a whole session inside the caller's transaction.
-pub(crate) fn load_session(connection: &Connection, session: SessionId) -> Result<Session, Failure> {
+pub(crate) fn load_session(
+    connection: &Connection,
+    archives: &mut Archives<'_>,
+    session: SessionId,
+) -> Result<Session, Failure> {
     let id = session.to_string();
     let body: Option<String> = connection
         .prepare_cached("SELECT body FROM session WHERE id = ?")?
@@ -196,7 +207,7 @@ pub(crate) fn load_session(connection: &Connection, session: SessionId) -> Resul
     Ok(Session {
         header: decode(&SESSION.subject_of(&[&session]), &body)?,
         launches: load_launches(connection, &id)?,
-        repetitions: load_repetitions(connection, &id)?,
+        repetitions: load_repetitions(connection, archives, &id)?,
         end: load_end(connection, &id)?,
     })
 }
@@ -222,24 +233,32 @@ fn load_end(connection: &Connection, session: &str) -> Result<Option<SessionEnd>
     .transpose()
 }
 
-fn load_repetitions(connection: &Connection, session: &str) -> Result<Vec<RecordedRepetition>, Failure> {
+fn load_repetitions(
+    connection: &Connection,
+    archives: &mut Archives<'_>,
+    session: &str,
+) -> Result<Vec<RecordedRepetition>, Failure> {
     let mut measurements = load_measurements(connection, session)?;
     let mut statement = connection.prepare_cached(
         "SELECT idx, launch, kind, body, timeline FROM repetition WHERE session = ? ORDER BY idx",
     )?;
     let repetitions = statement.query_and_then([session], |row| -> Result<RecordedRepetition, Failure> {
-        let repetition = repetition_of(session, row)?;
+        let repetition = repetition_of(session, row, archives)?;
         let measurements = measurements.remove(&repetition.index).unwrap_or_default();
         Ok(RecordedRepetition { repetition, measurements })
     })?;
     repetitions.collect()
 }
 
-fn repetition_of(session: &str, row: &Row<'_>) -> Result<Repetition, Failure> {
+fn repetition_of(session: &str, row: &Row<'_>, archives: &mut Archives<'_>) -> Result<Repetition, Failure> {
     let index: u32 = row.get(0)?;
     let subject = REPETITION.subject_of(&[&session, &index]);
     let (kind, body): (String, String) = (row.get(2)?, row.get(3)?);
-    let timeline: Option<Vec<u8>> = row.get(4)?;
+    let timeline = match row.get::<_, Option<Vec<u8>>>(4)? {
+        // Moved, or the row of something that has no tokens.
+        Some(stored) if stored.is_empty() => Some(archives.blob(&subject)?.unwrap_or_default()),
+        stored => stored,
+    };
     Ok(Repetition {
         index,
         launch: row.get(1)?,
@@ -270,7 +289,7 @@ fn load_measurements(
         by_repetition.entry(repetition).or_default().push(measurement);
     }
     let order: BTreeMap<String, usize> =
-        METRICS.iter().enumerate().map(|(position, metric)| (metric.id(), position)).collect();
+        all_metrics().enumerate().map(|(position, metric)| (metric.id(), position)).collect();
     for measurements in by_repetition.values_mut() {
         // Stable: metrics that this lab does not know follow by name.
         measurements.sort_by_key(|measurement| order.get(&measurement.metric).copied().unwrap_or(usize::MAX));

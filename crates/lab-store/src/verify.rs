@@ -5,22 +5,24 @@ mod finding;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use lab_core::digest::Digest;
 use lab_core::metric::{Measurement, Reading};
-use lab_core::record::{
-    Completed, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session, SessionId,
-};
+use lab_core::record::{RecordedRepetition, Repetition, RepetitionKind, Session, SessionId};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, Row};
 
+use crate::archive::{self, Archives};
 use crate::body::{OutcomeColumns, session_columns};
-use crate::chain::{RECORDED, REPETITION, Recorded, SESSION, digest_at, genesis, last_link, next_head};
+use crate::chain::{
+    BlobDigest, RECORDED, REPETITION, Recorded, SESSION, digest_at, genesis, last_link, next_head,
+};
 use crate::error::{Failure, StoreError};
 use crate::migrate::{apply_missing, known_schema, schema_of};
 use crate::open::Store;
 use crate::query::{ids, load_session};
-use crate::{baseline, calibration};
+use crate::{baseline, calibration, source};
 
 pub use finding::Finding;
 
@@ -35,14 +37,30 @@ pub struct Verification {
     pub rederived: u64,
     /// Ids of stored metrics that this lab does not know and so cannot derive again. Their rows are in the chain.
     pub unknown_metrics: BTreeSet<String>,
+    /// The archives that raw data left for, oldest first.
+    pub archives: Vec<ArchiveCheck>,
+    /// Sessions and imported files whose raw data lie in an archive that is not there: their rows are in the chain, and
+    /// nothing was derived from them again.
+    pub out_of_reach: u64,
     /// The head of the chain as stored: what to keep elsewhere.
     pub head: Digest,
     /// Everything that does not agree, in the order it was found.
     pub findings: Vec<Finding>,
 }
 
+/// An archive, and whether it could be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveCheck {
+    /// Where it was written.
+    pub path: PathBuf,
+    /// The BLOBs that left for it.
+    pub blobs: u64,
+    /// Whether it is there, and so was read whole.
+    pub found: bool,
+}
+
 impl Verification {
-    /// Returns whether everything agrees.
+    /// Returns whether everything agrees. An archive that is not there disagrees with nothing.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }
@@ -51,8 +69,10 @@ impl Verification {
 impl Store {
     /// Recomputes the store: SQLite's own checks, the schema against the migrations, every row digest, every link of the
     /// chain, the digests of the fingerprint parts, the columns of every session against its header and of every
-    /// repetition against its outcome, and every published measurement from its raw timeline; baselines and calibrations
-    /// must be readable. Looks at one snapshot, so that sessions may be recorded meanwhile.
+    /// repetition against its outcome, and every published measurement from its raw timeline, or from the figures in its
+    /// body where a document was imported; the bytes of that are held to their digest, and its figures are not taken out of
+    /// them again. Baselines and calibrations must be readable. Raw data that left are looked for in their archives: one that is there is read whole, one that is
+    /// not is told. Looks at one snapshot, so that sessions may be recorded meanwhile.
     ///
     /// `expect_head` is a head kept elsewhere: it must be the store's head or one that the chain has passed. Without it,
     /// a chain cut at its end or rebuilt from its start goes unnoticed.
@@ -67,7 +87,7 @@ impl Store {
             if found > known {
                 return Err(StoreError::Newer { path: self.path().to_owned(), found, known }.into());
             }
-            let mut check = Check::new(&snapshot);
+            let mut check = Check::new(&snapshot, self.path());
             check.everything(expect_head)?;
             Ok(check.verification)
         };
@@ -78,7 +98,11 @@ impl Store {
 /// A verification under way.
 struct Check<'a> {
     connection: &'a Connection,
+    store: &'a Path,
+    archives: Archives<'a>,
     verification: Verification,
+    /// What is known of the BLOBs that left, by subject.
+    archived: BTreeMap<String, BlobDigest>,
     /// Digests of the rows that no link has claimed yet, by subject.
     unclaimed: BTreeMap<String, Digest>,
 }
@@ -86,30 +110,37 @@ struct Check<'a> {
 type Step<'a> = (&'static str, fn(&mut Check<'a>) -> Result<(), Failure>);
 
 impl<'a> Check<'a> {
-    fn new(connection: &'a Connection) -> Self {
+    fn new(connection: &'a Connection, store: &'a Path) -> Self {
         let verification = Verification {
             rows: 0,
             links: 0,
             rederived: 0,
             unknown_metrics: BTreeSet::new(),
+            archives: Vec::new(),
+            out_of_reach: 0,
             head: genesis(),
             findings: Vec::new(),
         };
-        Self { connection, verification, unclaimed: BTreeMap::new() }
+        let archives = Archives::of(connection, store);
+        let (archived, unclaimed) = (BTreeMap::new(), BTreeMap::new());
+        Self { connection, store, archives, verification, archived, unclaimed }
     }
 
     fn everything(&mut self, expect_head: Option<&Digest>) -> Result<(), Failure> {
-        let steps: [Step<'a>; 10] = [
+        let steps: [Step<'a>; 13] = [
             ("SQLite's integrity check", Self::integrity),
             ("the schema", Self::schema),
             ("the references between rows", Self::references),
+            ("what left for archives", Self::archived),
             ("the digests of the rows", Self::rows),
             ("the chain", Self::chain),
             ("the head of the chain", Self::head),
             ("the fingerprint parts", Self::parts),
+            ("the archives", Self::archives),
             ("the sessions", Self::sessions),
             ("the baselines", Self::baselines),
             ("the calibrations", Self::calibrations),
+            ("the imported files", Self::sources),
         ];
         for (what, step) in steps {
             let result = step(self);
@@ -181,6 +212,14 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    fn archived(&mut self) -> Result<(), Failure> {
+        self.archived = archive::archived(self.connection)?;
+        for subject in archive::not_left(self.connection)? {
+            self.found(Finding::ArchivedWithoutRow { subject });
+        }
+        Ok(())
+    }
+
     fn rows(&mut self) -> Result<(), Failure> {
         for recorded in RECORDED {
             let result = self.rows_of(recorded);
@@ -191,9 +230,10 @@ impl<'a> Check<'a> {
 
     fn rows_of(&mut self, recorded: &Recorded) -> Result<(), Failure> {
         let mut statement = self.connection.prepare(&format!("SELECT * FROM {}", recorded.table))?;
-        let rows = statement.query_map([], |row| Ok((recorded.subject(row)?, recorded.digest(row)?)))?;
-        for row in rows {
-            let (subject, digest) = row?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let subject = recorded.subject(row)?;
+            let digest = recorded.digest(row, self.archived.get(&subject))?;
             self.verification.rows += 1;
             // Two rows of one name: lab's schema has none, a schema that was tampered with may.
             if self.unclaimed.insert(subject.clone(), digest).is_some() {
@@ -268,9 +308,29 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Reads every archive that is there, whole.
+    fn archives(&mut self) -> Result<(), Failure> {
+        for row in archive::rows(self.connection, self.store)? {
+            if let Some(place) = &row.place {
+                for message in self.archives.check(&row, place)? {
+                    self.found(Finding::ArchiveDamaged { path: place.clone(), message });
+                }
+            }
+            let (blobs, found) = (row.contents.timelines + row.contents.pieces, row.place.is_some());
+            self.verification.archives.push(ArchiveCheck { path: row.path, blobs, found });
+        }
+        Ok(())
+    }
+
     fn sessions(&mut self) -> Result<(), Failure> {
         for id in ids(self.connection)? {
-            let result = load_session(self.connection, id).and_then(|session| self.session(&session));
+            let result = match load_session(self.connection, &mut self.archives, id) {
+                Err(Failure::Store(StoreError::ArchiveMissing { .. })) => {
+                    self.verification.out_of_reach += 1;
+                    continue;
+                }
+                loaded => loaded.and_then(|session| self.session(&session)),
+            };
             self.absorb("a session", result)?;
         }
         Ok(())
@@ -285,15 +345,29 @@ impl<'a> Check<'a> {
         calibration::all(self.connection).map(drop)
     }
 
+    fn sources(&mut self) -> Result<(), Failure> {
+        for digest in source::digests(self.connection)? {
+            if self.archives.lacks_source(&digest)? {
+                self.verification.out_of_reach += 1;
+                continue;
+            }
+            let checked = source::check(self.connection, &mut self.archives, &digest)?;
+            if let Err(StoreError::SourceDamaged { message, .. }) = checked {
+                self.found(Finding::SourceDamaged { digest, message });
+            }
+        }
+        Ok(())
+    }
+
     fn session(&mut self, session: &Session) -> Result<(), Failure> {
         self.session_columns(session)?;
-        let n_prompt = session.header.workload.prompt.len();
-        for (recorded, completed) in session.completed() {
-            self.measurements(session.header.id, recorded, completed, n_prompt);
+        for recorded in session.succeeded() {
+            self.measurements(session.header.id, recorded, session.header.n_prompt());
         }
         for recorded in &session.repetitions {
             self.outcome_columns(session.header.id, &recorded.repetition)?;
-            let counts = recorded.repetition.kind == RepetitionKind::Measured && is_completed(recorded);
+            let Repetition { kind, outcome, .. } = &recorded.repetition;
+            let counts = *kind == RepetitionKind::Measured && outcome.is_completed();
             if !counts && !recorded.measurements.is_empty() {
                 let (session, repetition) = (session.header.id, recorded.repetition.index);
                 self.found(Finding::UnexpectedMeasurements { session, repetition });
@@ -337,14 +411,10 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn measurements(
-        &mut self,
-        session: SessionId,
-        recorded: &RecordedRepetition,
-        completed: &Completed,
-        n_prompt: usize,
-    ) {
-        let derived: BTreeMap<String, Reading<f64>> = completed
+    fn measurements(&mut self, session: SessionId, recorded: &RecordedRepetition, n_prompt: usize) {
+        let derived: BTreeMap<String, Reading<f64>> = recorded
+            .repetition
+            .outcome
             .measurements(n_prompt)
             .into_iter()
             .map(|Measurement { metric, reading }| (metric, reading))
@@ -418,7 +488,11 @@ fn agree(stored: &Reading<f64>, derived: &Reading<f64>) -> bool {
 /// Returns whether a failure speaks of the file's content and not of the system around it.
 fn is_damage(failure: &Failure) -> bool {
     match failure {
-        Failure::Store(StoreError::DamagedRow { .. } | StoreError::NotRepresentable { .. }) => true,
+        Failure::Store(
+            StoreError::DamagedRow { .. }
+            | StoreError::NotRepresentable { .. }
+            | StoreError::ArchiveUnreadable { .. },
+        ) => true,
         Failure::Store(_) => false,
         // `Unknown` is SQLite's "SQL error": a table or a column of ours is not there.
         Failure::Sqlite(error) => match error.sqlite_error_code() {
@@ -426,8 +500,4 @@ fn is_damage(failure: &Failure) -> bool {
             None => true,
         },
     }
-}
-
-fn is_completed(recorded: &RecordedRepetition) -> bool {
-    matches!(recorded.repetition.outcome, Outcome::Completed(_))
 }

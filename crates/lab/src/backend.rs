@@ -39,6 +39,30 @@ const PASSED_TO_FOREIGN: &str = "LD_LIBRARY_PATH";
 /// Variables that engines take their number of threads from: rayon, candle, OpenMP.
 const THREAD_VARIABLES: [&str; 3] = ["CANDLE_NUM_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS"];
 
+/// Variables that commands and their libraries heed, and that change how fast they are or how much memory they take: part
+/// of the fingerprint of a session that ran one.
+const HEEDED_BY_COMMANDS: [&str; 15] = [
+    "GLIBC_TUNABLES",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "MALLOC_ARENA_MAX",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "PYTHONHASHSEED",
+    "PYTHONMALLOC",
+    "PYTHONPATH",
+    "RAYON_NUM_THREADS",
+    "VIRTUAL_ENV",
+];
+
+/// Variables without which commands do not find what they need. They say where things are on one machine and not what runs:
+/// passed, and no part of the fingerprint.
+const WHEREABOUTS: [&str; 6] = ["HOME", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+
 impl Backend {
     /// Returns the backend of a side of an experiment. Who says where memory begins is identity: no side of an experiment
     /// compares with a session of its own.
@@ -54,32 +78,69 @@ impl Backend {
 /// More threads than cores are refused: candle's main thread spins without bound while it waits for its workers, and
 /// two threads on one core collapse.
 pub(crate) fn resolve(spec: &EngineSpec, roots: &Roots, host: &Cpu) -> Result<Backend> {
-    let allowed = process::affinity(&Roots::default(), std::process::id()).map_err(Failure::run)?;
-    // A mask may name processors that are not there.
-    let is_online = |core: &u32| host.online.value().is_none_or(|online| online.contains(*core));
-    let allowed: Vec<u32> = allowed.iter().filter(is_online).collect();
-    let cores = match &spec.cores {
-        None => allowed,
-        Some(wanted) => check_cores(wanted, &allowed)?,
-    };
+    let cores = usable_cores(spec.cores.as_deref(), "the engine", host)?;
     let threads = spec.threads.unwrap_or_else(|| default_threads(host, cores.len()));
     if threads as usize > cores.len() {
         return Err(too_many_threads(threads, cores.len()));
     }
     let environment = environment(threads, &spec.kind);
+    let part = part(threads, &cores, environment.clone(), roots, host)?;
+    Ok(Backend { threads, cores, environment, part })
+}
+
+/// Resolves what a command may use: all of it, or the cores that its plan names, with what its plan adds to its environment.
+///
+/// Of the environment, what programs are known to heed is identity, and what the plan says; where things lie is not.
+pub(crate) fn of_command(
+    cores: Option<&[u32]>,
+    own: &BTreeMap<String, String>,
+    roots: &Roots,
+    host: &Cpu,
+) -> Result<Backend> {
+    let cores = usable_cores(cores, "the command", host)?;
+    let threads = u32::try_from(cores.len()).unwrap_or(u32::MAX);
+    let taken = |names: &[&str]| -> BTreeMap<String, String> {
+        names.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+    };
+    let mut heeded = taken(&HEEDED_BY_COMMANDS);
+    heeded.extend(own.clone());
+    let mut environment = taken(&WHEREABOUTS);
+    environment.extend(heeded.clone());
+    let part = part(threads, &cores, heeded, roots, host)?;
+    Ok(Backend { threads, cores, environment, part })
+}
+
+/// Returns the cores that this process may use, or those of them that a plan names.
+fn usable_cores(wanted: Option<&[u32]>, who: &str, host: &Cpu) -> Result<Vec<u32>> {
+    let allowed = process::affinity(&Roots::default(), std::process::id()).map_err(Failure::run)?;
+    // A mask may name processors that are not there.
+    let is_online = |core: &u32| host.online.value().is_none_or(|online| online.contains(*core));
+    let allowed: Vec<u32> = allowed.iter().filter(is_online).collect();
+    match wanted {
+        None => Ok(allowed),
+        Some(wanted) => check_cores(wanted, &allowed, who),
+    }
+}
+
+fn part(
+    threads: u32,
+    cores: &[u32],
+    environment: BTreeMap<String, String>,
+    roots: &Roots,
+    host: &Cpu,
+) -> Result<BackendPart> {
     let instruction_sets = host.instruction_sets().map_err(Failure::run)?;
-    let part = BackendPart {
+    Ok(BackendPart {
         kind: cpu::backend_kind(&instruction_sets).to_owned(),
         device: "cpu".to_owned(),
         threads,
         cores: cores.iter().copied().collect::<cpu::CpuList>().to_string(),
         instruction_sets: instruction_sets.into_iter().map(str::to_owned).collect(),
-        environment: environment.clone(),
+        environment,
         nice: process::counters(&Roots::default(), std::process::id()).ok().map(|own| own.nice),
         address_space_randomization: randomisation(roots),
-        transparent_hugepages: hugepages(roots, &cores),
-    };
-    Ok(Backend { threads, cores, environment, part })
+        transparent_hugepages: hugepages(roots, cores),
+    })
 }
 
 /// The engine inherits the personality of lab; what the kernel does not tell stays unknown, and unknown refuses.
@@ -96,15 +157,13 @@ fn hugepages(roots: &Roots, cores: &[u32]) -> Option<String> {
     conditions::probe(roots, cores).transparent_hugepages.value().cloned()
 }
 
-fn check_cores(wanted: &[u32], allowed: &[u32]) -> Result<Vec<u32>> {
+fn check_cores(wanted: &[u32], allowed: &[u32], who: &str) -> Result<Vec<u32>> {
     match wanted.iter().find(|core| !allowed.contains(core)) {
         None => Ok(wanted.to_vec()),
         Some(core) => {
             let allowed: cpu::CpuList = allowed.iter().copied().collect();
-            Err(Failure::run(anyhow!(
-                "the plan pins the engine to core {core}, which this process may not use"
-            ))
-            .hint(format!("cores it may use: {allowed}")))
+            Err(Failure::run(anyhow!("the plan pins {who} to core {core}, which this process may not use"))
+                .hint(format!("cores it may use: {allowed}")))
         }
     }
 }

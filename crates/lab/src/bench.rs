@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
+use lab_core::clock::Clock as _;
 use lab_core::engine::{FORCED, Hello, LoadRequest};
 use lab_core::experiment::Layouts;
 use lab_core::fingerprint::PartRecord;
 use lab_core::plan::{EngineKind, Plan};
 use lab_core::workload::{Decode, Workload};
 use lab_host::Roots;
+use lab_host::clock::Monotonic;
 use lab_host::cpu::{self, Cpu};
 
 use crate::backend::{self, Backend};
@@ -69,6 +71,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) model: Model,
     pub(crate) workload: Workload,
     pub(crate) hardware: PartRecord,
+    /// How long it took to obtain the model, in nanoseconds: a download is no check.
+    pub(crate) obtaining_ns: u64,
 }
 
 impl<'a> Bench<'a> {
@@ -92,11 +96,13 @@ impl<'a> Bench<'a> {
         let hello = launch::greet(&launcher)?;
         check_features(plan, &hello)?;
         let instruments = Instruments::open(plan, &hello.device, backend, roots)?;
+        let asked_ns = Monotonic.now_ns();
         let model = prepare::obtain_model(plan, &plan_file::folder(path), global)?;
+        let obtaining_ns = Monotonic.now_ns() - asked_ns;
         let workload = prepare::workload(plan, &model.header)?;
         prepare::check(plan, &model.header, &workload, roots)?;
         let hardware = identity::hardware_part(roots, cpu).record();
-        Ok(Self { launcher, hello, instruments, model, workload, hardware })
+        Ok(Self { launcher, hello, instruments, model, workload, hardware, obtaining_ns })
     }
 
     /// Takes what is measured once before the engine is: only now is nothing left that could go wrong first.

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; nothing to object to.
     Pass,
-    /// A comparison came out beyond tolerance, a verification found damage, or measuring costs more than the margin.
+    /// A comparison came out beyond tolerance, a limit is broken, a verification found damage, or measuring costs more than
+    /// the margin.
     NotReproduced,
     /// The command line, the plan, or something it names is wrong.
     Usage,
@@ -21,10 +22,12 @@ pub(crate) enum Exit {
     Bug,
     /// The user stopped it (128 + SIGINT).
     Interrupted,
+    /// That of the command that `lab measure` ran, whatever it means there.
+    Command(u8),
 }
 
 impl Exit {
-    /// All of them.
+    /// All that are lab's own.
     const ALL: [Self; 8] = [
         Self::Pass,
         Self::NotReproduced,
@@ -52,6 +55,7 @@ impl Exit {
             Self::RunFailed => 5,
             Self::Bug => 70,
             Self::Interrupted => 130,
+            Self::Command(status) => status,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::failure::{self, Failure};
 use crate::instruments::Instruments;
 
 /// This program, as the kernel holds it open: a rebuild in mid-session changes the file under the path, never this.
-const OWN_EXECUTABLE: &str = "/proc/self/exe";
+pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
 /// What an experiment puts in the place of the engine that a plan names.
 #[derive(Debug, Clone, Default)]

@@ -2,21 +2,28 @@
 
 mod backend;
 mod bench;
+mod broker;
 mod cli;
+mod command_plan;
 mod commands;
 mod exit;
 mod failure;
 mod global;
 mod identity;
+mod imported;
 mod instruments;
 mod itself;
 mod launch;
+mod measured;
 mod plan_file;
 mod prepare;
 mod progress;
 mod recording;
 mod store;
+mod subject;
+mod supervisor;
 mod terminal;
+mod whole_file;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -39,7 +46,10 @@ fn main() -> ExitCode {
         say(&Cli::command().render_long_help().to_string());
         return Exit::Usage.into();
     }
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, ends_with, command } = Cli::parse();
+    if let Some(failure) = ends_with.and_then(|starter| itself::end_with(starter).err()) {
+        return tell(&failure).into();
+    }
     // The panic's own message is already on standard error.
     let outcome = catch_unwind(AssertUnwindSafe(|| command.carry_out(&global)));
     let exit = match outcome {

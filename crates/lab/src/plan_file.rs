@@ -4,15 +4,45 @@ use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use anyhow::anyhow;
-use lab_core::plan::{Plan, PlanError, PlanErrors};
+use lab_core::metric::Contract;
+use lab_core::plan::{ContractPlan, Plan, PlanError, PlanErrors, PlanFile};
 
 use crate::failure::{Failure, Result};
 use crate::terminal::Colour;
 
-/// Reads and parses a plan.
+/// Reads and parses a plan that asks an engine.
 pub(crate) fn load(path: &Path, colour: Colour) -> Result<Plan> {
+    read(path, colour, Plan::parse)
+}
+
+/// Reads and parses a plan of any kind.
+pub(crate) fn load_any(path: &Path, colour: Colour) -> Result<PlanFile> {
+    read(path, colour, PlanFile::parse)
+}
+
+/// Refuses a plan of a contract where something is to be measured.
+pub(crate) fn measures_nothing(plan: &ContractPlan) -> Failure {
+    let ContractPlan { name, contract, .. } = plan;
+    Failure::usage(anyhow!("the plan `{name}` is of contract {contract} and measures nothing"))
+        .hint("`lab import … --plan` takes it, and `lab check … --plan`")
+}
+
+/// Reads and parses a plan for documents of a contract.
+pub(crate) fn load_contract(path: &Path, contract: Contract, colour: Colour) -> Result<ContractPlan> {
+    match load_any(path, colour)? {
+        PlanFile::Contract(plan) if plan.contract == contract => Ok(*plan),
+        other => Err(Failure::usage(anyhow!(
+            "plan `{}` is of contract {}, and the documents are of {contract}",
+            path.display(),
+            other.contract()
+        ))
+        .hint(format!("a plan for them says `contract = \"{contract}\"`"))),
+    }
+}
+
+fn read<T>(path: &Path, colour: Colour, parse: fn(&str) -> std::result::Result<T, PlanErrors>) -> Result<T> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-    Plan::parse(&text).map_err(|errors| Failure::usage(anyhow!(render(&errors, &text, path, colour))))
+    parse(&text).map_err(|errors| Failure::usage(anyhow!(render(&errors, &text, path, colour))))
 }
 
 /// Returns the folder that a plan's relative paths start at.

@@ -84,6 +84,37 @@ impl RunLine {
     }
 }
 
+/// The line of a watch: what has come so far.
+pub(crate) struct WatchLine {
+    bar: ProgressBar,
+}
+
+impl WatchLine {
+    /// Makes a line that shows itself with the first message.
+    pub(crate) fn new() -> Self {
+        let style = ProgressStyle::with_template("{msg}").expect("the template is well-formed");
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style);
+        Self { bar }
+    }
+
+    /// Draws what has come so far.
+    pub(crate) fn show(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        self.bar.tick();
+    }
+
+    /// Says a line above it.
+    pub(crate) fn say(&self, line: &str) {
+        self.bar.suspend(|| say(line));
+    }
+}
+
+impl Drop for WatchLine {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 impl Drop for RunLine {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

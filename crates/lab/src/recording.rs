@@ -10,10 +10,11 @@ use lab_core::fingerprint::{BackendPart, Fingerprint, Mode};
 use lab_core::metric::Measurement;
 use lab_core::plan::Plan;
 use lab_core::record::{
-    Launch, Outcome, RecordedRepetition, Repetition, RepetitionKind, Session, SessionEnd, SessionHeader,
-    SessionId, SessionStatus,
+    Launch, RecordedRepetition, Repetition, RepetitionKind, Session, SessionEnd, SessionHeader, SessionId,
+    SessionStatus,
 };
 use lab_core::validity::Validity;
+use lab_core::work::Work;
 use lab_store::{Store, StoreError};
 
 use crate::bench::Bench;
@@ -32,7 +33,7 @@ pub(crate) fn listen_for_interruption(interrupted: &Arc<AtomicBool>) -> Result<(
 
 /// Puts together what is known when a session starts.
 pub(crate) fn header(plan: &Plan, repeat: u32, mode: Mode, bench: &Bench<'_>) -> Result<SessionHeader> {
-    let Bench { launcher, hello, instruments, model, workload, hardware } = bench;
+    let Bench { launcher, hello, instruments, model, workload, hardware, .. } = bench;
     let executable =
         launcher.executable_digest().context("cannot read the engine's program").map_err(Failure::run)?;
     let model_part =
@@ -45,9 +46,10 @@ pub(crate) fn header(plan: &Plan, repeat: u32, mode: Mode, bench: &Bench<'_>) ->
         plan_name: plan.name.clone(),
         plan_text: plan.text.clone(),
         model_name: plan.model.name.clone(),
-        workload: workload.clone(),
+        work: Work::Workload(workload.clone()),
         repeat,
         tolerances: plan.tolerances.clone().into_iter().collect(),
+        limits: plan.limits.clone().into_iter().collect(),
         fingerprint: Fingerprint {
             model: model_part.record(),
             plan: identity::plan_part(plan, workload, repeat, mode, instruments.set.sample_hz).record(),
@@ -92,7 +94,7 @@ impl Recording {
         store: &mut Store,
     ) -> std::result::Result<(), StoreError> {
         let header = &self.session.header;
-        let measurements = measurements(&repetition, header.workload.prompt.len());
+        let measurements = measurements(&repetition, header.n_prompt());
         store.append_repetition(header.id, &repetition, &measurements)?;
         self.session.repetitions.push(RecordedRepetition { repetition, measurements });
         Ok(())
@@ -111,23 +113,20 @@ impl Recording {
     }
 }
 
-/// Says what went wrong with a repetition that counts; what disturbed a warm-up is of no interest.
-pub(crate) fn trouble(repetition: &Repetition) -> Option<String> {
-    let index = repetition.index;
-    match &repetition.outcome {
-        Outcome::Failed(error) => Some(format!("repetition {index} failed: {error}")),
-        Outcome::Completed(completed) if repetition.kind == RepetitionKind::Measured => {
-            let validity = &completed.validity;
-            (*validity != Validity::Valid).then(|| format!("repetition {index} is {validity}"))
-        }
-        Outcome::Completed(_) => None,
+/// Says what went wrong with a repetition of a session; what disturbed a warm-up is of no interest.
+pub(crate) fn trouble(session: &Session, repetition: &Repetition) -> Option<String> {
+    let Repetition { kind, outcome, .. } = repetition;
+    if let Some(failure) = outcome.failure() {
+        return Some(format!("{} failed: {failure}", session.name_of(repetition)));
     }
+    let validity = outcome.validity().filter(|own| **own != Validity::Valid)?;
+    (*kind == RepetitionKind::Measured).then(|| format!("{} is {validity}", session.name_of(repetition)))
 }
 
 /// Only completed measured repetitions have measurements.
 fn measurements(repetition: &Repetition, n_prompt: usize) -> Vec<Measurement> {
-    match (&repetition.outcome, repetition.kind) {
-        (Outcome::Completed(completed), RepetitionKind::Measured) => completed.measurements(n_prompt),
-        _ => Vec::new(),
+    match repetition.kind {
+        RepetitionKind::Measured => repetition.outcome.measurements(n_prompt),
+        RepetitionKind::Warmup => Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use lab_compare::foresee::Calibrations;
 use lab_compare::{Policy, noise};
 use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration};
 use lab_core::digest::Digest;
-use lab_core::metric::{METRICS, Metric, speed};
+use lab_core::metric::{Metric, speed};
 use lab_core::record::{Session, SessionHeader, SessionId};
 use lab_core::report::Drift;
 use lab_store::{CalibrationKind, CalibrationRow, Mode, ResolveError, Store, StoreError};
@@ -61,7 +61,7 @@ fn drifts(
     baseline: &SessionHeader,
     candidate: Option<&SessionHeader>,
 ) -> Result<BTreeMap<String, Drift>> {
-    let judged = METRICS.iter().filter(|metric| baseline.tolerance(metric).is_some());
+    let judged = baseline.work.metrics().filter(|metric| baseline.tolerance(metric).is_some());
     let digest = baseline.fingerprint.digest();
     let until = candidate.map(|candidate| candidate.id);
     let drift = |metric: &Metric| -> Result<(String, Drift)> {
@@ -156,6 +156,17 @@ fn may_be_id(typed: &str) -> bool {
     n_digits >= FEWEST_DIGITS && typed.bytes().all(is_of_id)
 }
 
+/// Returns the failure behind an error of reading a file out of the store: the store's own, where it is one.
+pub(crate) fn failure_of(
+    error: std::io::Error,
+    otherwise: impl FnOnce(std::io::Error) -> Failure,
+) -> Failure {
+    match error.downcast::<StoreError>() {
+        Ok(own) => own.into(),
+        Err(other) => otherwise(other),
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = match &error {
@@ -166,6 +177,10 @@ impl From<StoreError> for Failure {
                 Some("`--store PATH` names another file")
             }
             StoreError::UnknownBaseline { .. } => Some("`lab baseline list` shows the baselines"),
+            StoreError::ArchiveMissing { .. } => {
+                Some("put the archive back there, or beside the store; `lab store` shows all archives")
+            }
+            StoreError::ArchiveExists { .. } => Some("`--to FILE` names a file that is not there yet"),
             _ => None,
         };
         let failure = Self::with(exit_of(&error), error);
@@ -179,7 +194,10 @@ impl From<StoreError> for Failure {
 /// What the user named wrongly is a usage error; what broke underneath is a failed run.
 fn exit_of(error: &StoreError) -> Exit {
     match error {
-        StoreError::Busy { .. } | StoreError::DiskFull { .. } | StoreError::Device { .. } => Exit::RunFailed,
+        StoreError::Busy { .. }
+        | StoreError::DiskFull { .. }
+        | StoreError::ArchiveDiskFull { .. }
+        | StoreError::Device { .. } => Exit::RunFailed,
         _ => Exit::Usage,
     }
 }

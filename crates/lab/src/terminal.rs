@@ -1,11 +1,13 @@
 //! What goes where: data to standard output, talk to standard error, colour only to people.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Read, Write as _};
 
 use clap::ValueEnum;
 use lab_formats::table::Style;
 
 use crate::failure::{Failure, Result};
+use crate::store;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -66,8 +68,32 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Writes data to standard output as it comes, without holding it.
+pub(crate) fn print_from(reader: &mut dyn Read) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match io::copy(reader, &mut stdout).and_then(|_| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let otherwise =
+                |error| Failure::run(anyhow::Error::new(error).context("cannot write to standard output"));
+            Err(store::failure_of(error, otherwise))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a line of talk to standard error.
 pub(crate) fn say(line: &str) {
     // Nobody is left to tell when standard error is gone.
-    drop(writeln!(io::stderr().lock(), "{line}"));
+    drop(writeln!(io::stderr().lock(), "{}", harmless(line)));
+}
+
+/// Returns a text as a terminal may be given it: names of files and words of documents come from anywhere, and a control
+/// character in them moves the cursor, or worse.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = |c: char| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escaped).collect())
 }

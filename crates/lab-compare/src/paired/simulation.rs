@@ -170,7 +170,7 @@ fn a_moving_block_bootstrap_would_hold_the_truth_less_often() {
         let scenario = Scenario { n_blocks, ..Scenario::no_effect(Disturbance::Independent) };
         let holds = |seed: &u64| {
             let mut draw = Draw::new(N_SERIES + *seed, 0);
-            let (low, high) = bootstrap_interval(&pairs(&series(scenario, *seed)).unwrap(), &mut draw);
+            let (low, high) = bootstrap_interval(&pairs(&series(scenario, *seed), &[]).unwrap(), &mut draw);
             low <= 1.0 && 1.0 <= high
         };
         let coverage = 100.0 * (0..N_BOOTSTRAPPED).filter(holds).count() as f64 / N_BOOTSTRAPPED as f64;

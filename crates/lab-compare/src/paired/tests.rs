@@ -91,6 +91,47 @@ fn a_series_may_begin_with_on_and_the_ratio_keeps_its_direction() {
     assert!(effect.ratio > 1.0, "{effect:?}");
 }
 
+#[test]
+fn a_disturbed_block_takes_its_comparisons_along_and_moves_nothing() {
+    let quiet = |index: u64| Block { arm: arm(index), tokens: 4, time_ns: 4_000_000 };
+    let mut blocks: Vec<Block> = (0..401).map(quiet).collect();
+    let mut is_disturbed = [false; 401];
+    // An on block is part of one comparison, an off block of two, and the two at the end of one.
+    for (block, _) in [(51, "on"), (100, "off"), (400, "the last")] {
+        blocks[block].time_ns *= 10;
+        is_disturbed[block] = true;
+    }
+    assert!((paired_effect(&blocks).unwrap().ratio - 1.0).abs() > 0.01);
+    let effect = undisturbed_effect(&blocks, &is_disturbed).unwrap();
+    assert_eq!((effect.n_blocks, effect.n_pairs), (401, 200 - 4));
+    assert!((effect.ratio - 1.0).abs() < 1e-12, "{effect:?}");
+}
+
+#[test]
+fn a_slow_block_that_nobody_disturbed_counts() {
+    let mut blocks = series(401);
+    blocks[51].time_ns *= 10;
+    assert_eq!(undisturbed_effect(&blocks, &[false; 401]), paired_effect(&blocks));
+}
+
+#[test]
+fn too_much_disturbance_carries_no_estimate() {
+    let blocks = series(401);
+    let disturbed =
+        |n: usize| -> Vec<bool> { (0..401).map(|block| block % 2 == 1 && block < 2 * n).collect() };
+    assert_eq!(undisturbed_effect(&blocks, &disturbed(100)).unwrap().n_pairs, 100);
+    let error = undisturbed_effect(&blocks, &disturbed(101)).unwrap_err();
+    assert_eq!(error, PairedError::Disturbed { n_left: 99, n_pairs: 200 });
+    assert_eq!(
+        error.to_string(),
+        "others used the machine in so many blocks that 99 of 200 comparisons are left"
+    );
+    let fewest = series(81);
+    let error = undisturbed_effect(&fewest, &disturbed(1)[..81]).unwrap_err();
+    assert_eq!(error, PairedError::Disturbed { n_left: 39, n_pairs: 40 }, "fewer than are judged");
+    assert!(matches!(undisturbed_effect(&series(80), &[]), Err(PairedError::TooFew { .. })));
+}
+
 #[track_caller]
 fn check_refusal(blocks: &[Block], expected: &str) {
     assert_eq!(paired_effect(blocks).unwrap_err().to_string(), expected);

@@ -1,13 +1,10 @@
-use lab_core::experiment::{Evidence, Experiment, Layouts, Noise, Side, Turn, Until};
-use lab_core::fingerprint::Mode;
-use lab_core::fixtures;
+use lab_core::experiment::{Experiment, Noise, Side, Until};
+use lab_core::fixtures::{self, quiet_turn};
 use lab_core::gate::CheckOutcome;
-use lab_core::metric::Reading;
 use lab_core::plan::{GateSpec, InconclusiveGate};
-use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind, SessionId};
+use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind};
 use lab_core::report::Report;
 use lab_core::validity::Validity;
-use uuid::Uuid;
 
 use super::*;
 use crate::{Policy, compare, gate, stopping};
@@ -70,22 +67,12 @@ fn a_session_that_was_looked_at_pays_for_it_in_every_comparison() {
     assert!(width(&compare(&looked, &baseline, &policy())) > 1.2 * once);
 }
 
-/// Makes a session one side of an experiment in lock-step, its only turn the whole of each repetition.
+/// Makes a session one side of an experiment in lock-step, in two turns a repetition.
 fn side(mut session: Session, which: Side, closing: Option<u32>, noise: Noise) -> Session {
-    session.header.experiment = Some(Experiment {
-        id: Uuid::from_u128(7),
-        side: which,
-        other: SessionId(Uuid::from_u128(9)),
-        mode: Mode::LockStep { tokens: 8 },
-        layouts: Layouts::Shared,
-        seed: 1,
-        stopping: stopping::fixed(10),
-        noise,
-        closing,
-    });
+    session.header.experiment = Some(Experiment { noise, closing, ..fixtures::experiment(which) });
     for recorded in &mut session.repetitions {
         if let Some(completed) = measured(recorded) {
-            completed.turns = Some([1, 7].map(quiet).to_vec());
+            completed.turns = Some([1, 7].map(quiet_turn).to_vec());
         }
     }
     session
@@ -98,25 +85,15 @@ fn measured(recorded: &mut RecordedRepetition) -> Option<&mut Completed> {
     }
 }
 
-fn quiet(n_tokens: u32) -> Turn {
-    let none = || Reading::Value(0);
-    let evidence = Evidence {
-        steal_ns: none(),
-        run_delay_ns: none(),
-        own_cpu_ns: Reading::Unavailable("not told".to_owned()),
-        involuntary_switches: none(),
-        waiting_cpu_ns: none(),
-    };
-    Turn { request_ns: 0, n_tokens, evidence }
-}
-
-/// Appends an uninterrupted repetition to the last launch.
+/// Appends two uninterrupted repetitions to the last launch: one alone has no spread.
 fn close(mut session: Session, validity: Validity) -> Session {
-    let mut recorded = session.repetitions.last().unwrap().clone();
-    recorded.repetition.index += 1;
-    let completed = measured(&mut recorded).unwrap();
-    (completed.turns, completed.validity) = (None, validity);
-    session.repetitions.push(recorded);
+    for _ in 0..2 {
+        let mut recorded = session.repetitions.last().unwrap().clone();
+        recorded.repetition.index += 1;
+        let completed = measured(&mut recorded).unwrap();
+        (completed.turns, completed.validity) = (None, validity.clone());
+        session.repetitions.push(recorded);
+    }
     session
 }
 
@@ -133,13 +110,13 @@ fn a_check_that_was_planned_must_be_there() {
         (Conclusion::Inconclusive, &[Reservation::Unchecked][..])
     );
     assert_eq!(conclude(&sides(Some(0))).conclusion, Conclusion::Equivalent, "none was planned");
-    let closed = sides(Some(1)).map(|own| close(own, Validity::Valid));
+    let closed = sides(Some(2)).map(|own| close(own, Validity::Valid));
     assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent);
     let disturbed = || Validity::Suspect(vec!["steal: the hypervisor took 9 %".to_owned()]);
-    let closed = sides(Some(1)).map(|own| close(own, disturbed()));
+    let closed = sides(Some(2)).map(|own| close(own, disturbed()));
     assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent, "what disturbed it disturbed no turn");
     let lying = || Validity::Suspect(vec!["clock: engine and harness disagree by 9 %".to_owned()]);
-    let [a, b] = sides(Some(1));
+    let [a, b] = sides(Some(2));
     let report = conclude(&[close(a, Validity::Valid), close(b, lying())]);
     assert_eq!(report.conclusion, Conclusion::Inconclusive, "an engine's clock is the engine's own");
     assert_eq!(report.suspicions[0].rule, "clock");

@@ -257,6 +257,7 @@ pub fn percentile_type_7(sorted: &[f64], share: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Derive;
 
     #[track_caller]
     fn check_percentile(sample: &[f64], share: f64, expected: Option<f64>) {
@@ -306,7 +307,8 @@ mod tests {
         let observation = Observation::unobserved(Reading::Value(45_600_000));
         let inputs = inputs(&timeline, &observation);
         let metric = crate::metric::find(name).unwrap();
-        let actual = *(metric.derive)(&inputs).value().unwrap();
+        let Derive::Execution(derive) = metric.derive else { panic!("{name} is of an execution") };
+        let actual = *derive(&inputs).value().unwrap();
         assert!((actual - expected).abs() < 1e-9, "{name}: {actual}, not {expected}");
     }
 
@@ -341,7 +343,10 @@ mod tests {
         for name in
             ["latency_p50_ms", "latency_p95_ms", "decode_tokens_per_sec", "memory_peak_mb", "watts_avg"]
         {
-            let reading = (crate::metric::find(name).unwrap().derive)(&inputs);
+            let Derive::Execution(derive) = crate::metric::find(name).unwrap().derive else {
+                panic!("{name} is of an execution")
+            };
+            let reading = derive(&inputs);
             assert!(reading.reason().is_some(), "{name}: {reading:?}");
         }
     }

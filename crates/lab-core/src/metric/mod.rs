@@ -1,7 +1,10 @@
 //! Metrics: what each is, where its formula comes from, and the one place it is computed (invariant I6).
 
 mod derive;
+mod device;
+mod smoke;
 mod table;
+mod workflow;
 
 use std::fmt;
 
@@ -9,10 +12,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use derive::{Inputs, percentile_type_7};
+pub use device::DEVICE_METRICS;
+pub use smoke::SMOKE_METRICS;
 pub use table::{ENGINE_V0_1, LAB_V1, METRICS};
+pub use workflow::WORKFLOW_METRICS;
 
+use crate::command::CommandRun;
+use crate::device::DeviceFigures;
 use crate::energy::MeterKind;
 use crate::tolerance::Tolerance;
+use crate::workflow::WorkflowFigures;
 
 /// One row of the metric table.
 #[derive(Debug)]
@@ -38,7 +47,20 @@ pub struct Metric {
     /// Whether it explains a result and is none itself: tables for people show it on request.
     pub detail: bool,
     /// Derives the value from the raw data of one completed repetition.
-    pub derive: fn(&Inputs<'_>) -> Reading<f64>,
+    pub derive: Derive,
+}
+
+/// The formula of a metric, by the raw data that it takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Derive {
+    /// From an execution of a workload.
+    Execution(fn(&Inputs<'_>) -> Reading<f64>),
+    /// From a run of a command.
+    Command(fn(&CommandRun) -> Reading<f64>),
+    /// From the document of a workflow runtime.
+    Workflow(fn(&WorkflowFigures) -> Reading<f64>),
+    /// From the document of an edge device.
+    Device(fn(&DeviceFigures) -> Reading<f64>),
 }
 
 impl Metric {
@@ -50,7 +72,12 @@ impl Metric {
 
 /// Finds a metric by its full id, or by its bare name, official contract first.
 pub fn find(id: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|metric| metric.name == id || metric.id() == id)
+    all_metrics().find(|metric| metric.name == id || metric.id() == id)
+}
+
+/// Returns every metric lab knows: those of executions first, then one contract after the other.
+pub fn all_metrics() -> impl Iterator<Item = &'static Metric> {
+    [METRICS, SMOKE_METRICS, WORKFLOW_METRICS, DEVICE_METRICS].into_iter().flatten()
 }
 
 /// Returns the official speed, `tokens_per_sec`: what pairs of launches and calibrations are about.
@@ -65,10 +92,12 @@ pub fn speed() -> &'static Metric {
 /// The founding document's primary measure of success (its section 4.6).
 pub const PRIMARY: &str = "engine.v0.1/tokens_per_watt";
 
-/// Returns every metric in the order of tables for people: the primary measure of success first, then table order.
-pub fn primary_first() -> impl Iterator<Item = &'static Metric> {
-    let is_primary = |metric: &&Metric| metric.id() == PRIMARY;
-    METRICS.iter().filter(is_primary).chain(METRICS.iter().filter(move |metric| !is_primary(metric)))
+/// Returns metrics in the order of tables for people: the primary measure of success first, then as they come.
+pub fn primary_first(
+    metrics: impl Iterator<Item = &'static Metric>,
+) -> impl Iterator<Item = &'static Metric> {
+    let (primary, others): (Vec<_>, Vec<_>) = metrics.partition(|metric| metric.id() == PRIMARY);
+    primary.into_iter().chain(others)
 }
 
 /// Returns what outputs for people call a metric: the bare name of an official one, the full id of any other.
@@ -88,12 +117,35 @@ pub enum Contract {
     /// lab's own metrics. Not official.
     #[serde(rename = "lab.v1")]
     LabV1,
+    /// A run of a command.
+    #[serde(rename = "smoke.v1")]
+    SmokeV1,
+    /// The metrics document of a workflow runtime.
+    #[serde(rename = "workflow.v1")]
+    WorkflowV1,
+    /// The metrics documents of edge devices.
+    #[serde(rename = "device.v1")]
+    DeviceV1,
 }
 
 impl Contract {
     /// Returns whether the contract is the engine's official one.
     pub fn is_official(self) -> bool {
         self == Self::EngineV0_1
+    }
+
+    /// Returns the metrics of what a session of the contract does, in table order: lab's own go with the engine's.
+    pub fn metrics(self) -> impl Iterator<Item = &'static Metric> {
+        let belongs = move |metric: &&Metric| match self {
+            Self::EngineV0_1 | Self::LabV1 => metric.contract.is_of_executions(),
+            _ => metric.contract == self,
+        };
+        all_metrics().filter(belongs)
+    }
+
+    /// Returns whether its metrics are those of executions of a workload.
+    const fn is_of_executions(self) -> bool {
+        matches!(self, Self::EngineV0_1 | Self::LabV1)
     }
 }
 
@@ -102,6 +154,9 @@ impl fmt::Display for Contract {
         f.write_str(match self {
             Self::EngineV0_1 => ENGINE_V0_1,
             Self::LabV1 => LAB_V1,
+            Self::SmokeV1 => "smoke.v1",
+            Self::WorkflowV1 => "workflow.v1",
+            Self::DeviceV1 => "device.v1",
         })
     }
 }
@@ -194,10 +249,40 @@ pub struct Measurement {
     pub reading: Reading<f64>,
 }
 
-/// Derives every metric of the table from the raw data of one completed repetition, in table order.
+/// Derives every metric of an execution from its raw data, in table order.
 pub fn derive_all(inputs: &Inputs<'_>) -> Vec<Measurement> {
-    METRICS
-        .iter()
-        .map(|metric| Measurement { metric: metric.id(), reading: (metric.derive)(inputs) })
-        .collect()
+    measurements(METRICS, |derive| match derive {
+        Derive::Execution(derive) => Some(derive(inputs)),
+        _ => None,
+    })
+}
+
+/// Derives every metric of a run of a command, in table order.
+pub fn derive_command(run: &CommandRun) -> Vec<Measurement> {
+    measurements(SMOKE_METRICS, |derive| match derive {
+        Derive::Command(derive) => Some(derive(run)),
+        _ => None,
+    })
+}
+
+/// Derives every metric of a workflow's document, in table order.
+pub fn derive_workflow(figures: &WorkflowFigures) -> Vec<Measurement> {
+    measurements(WORKFLOW_METRICS, |derive| match derive {
+        Derive::Workflow(derive) => Some(derive(figures)),
+        _ => None,
+    })
+}
+
+/// Derives every metric of a device's document, in table order.
+pub fn derive_device(figures: &DeviceFigures) -> Vec<Measurement> {
+    measurements(DEVICE_METRICS, |derive| match derive {
+        Derive::Device(derive) => Some(derive(figures)),
+        _ => None,
+    })
+}
+
+fn measurements(metrics: &[Metric], derive: impl Fn(Derive) -> Option<Reading<f64>>) -> Vec<Measurement> {
+    let measurement =
+        |metric: &Metric| Some(Measurement { metric: metric.id(), reading: derive(metric.derive)? });
+    metrics.iter().filter_map(measurement).collect()
 }

@@ -1,7 +1,7 @@
 //! The metric table. A new metric is one row here and one function in `derive`.
 
 use super::derive;
-use super::{Contract, Direction, Metric};
+use super::{Contract, Derive, Direction, Metric};
 use crate::energy::MeterKind;
 use crate::tolerance::Tolerance;
 
@@ -14,7 +14,7 @@ pub const LAB_V1: &str = "lab.v1";
 const ENGINE: &str = "engine";
 const OS: &str = "operating system (Linux)";
 
-/// Every metric lab knows, official ones first. Contract `engine.v0.1` holds exactly the metrics of the founding
+/// Every metric of an execution, official ones first. Contract `engine.v0.1` holds exactly the metrics of the founding
 /// document, sections 4 and 5, with its formulas and the tolerances of its section 7.
 pub static METRICS: &[Metric] = &[
     Metric {
@@ -28,7 +28,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::tokens_total,
+        derive: Derive::Execution(derive::tokens_total),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -41,7 +41,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: Some(Tolerance::Relative(0.03)),
         meter: None,
         detail: false,
-        derive: derive::tokens_per_sec,
+        derive: Derive::Execution(derive::tokens_per_sec),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -54,7 +54,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::latency_total_ms,
+        derive: Derive::Execution(derive::latency_total_ms),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -67,7 +67,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::latency_p50_ms,
+        derive: Derive::Execution(derive::latency_p50_ms),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -80,7 +80,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::latency_p95_ms,
+        derive: Derive::Execution(derive::latency_p95_ms),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -93,7 +93,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: Some(Tolerance::Relative(0.05)),
         meter: Some(MeterKind::Measured),
         detail: false,
-        derive: derive::watts_avg,
+        derive: Derive::Execution(derive::watts_avg),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -106,7 +106,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: Some(MeterKind::Measured),
         detail: false,
-        derive: derive::tokens_per_watt,
+        derive: Derive::Execution(derive::tokens_per_watt),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -119,7 +119,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::memory_peak_mb,
+        derive: Derive::Execution(derive::memory_peak_mb),
     },
     Metric {
         contract: Contract::EngineV0_1,
@@ -132,7 +132,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::op_time_ms,
+        derive: Derive::Execution(derive::op_time_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -145,7 +145,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::ttft_ms,
+        derive: Derive::Execution(derive::ttft_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -158,7 +158,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::prefill_tokens_per_sec,
+        derive: Derive::Execution(derive::prefill_tokens_per_sec),
     },
     Metric {
         contract: Contract::LabV1,
@@ -171,7 +171,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::decode_tokens_per_sec,
+        derive: Derive::Execution(derive::decode_tokens_per_sec),
     },
     Metric {
         contract: Contract::LabV1,
@@ -184,7 +184,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::load_ms,
+        derive: Derive::Execution(derive::load_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -197,7 +197,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: Some(MeterKind::Measured),
         detail: false,
-        derive: derive::energy_total_j,
+        derive: Derive::Execution(derive::energy_total_j),
     },
     Metric {
         contract: Contract::LabV1,
@@ -210,7 +210,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: Some(MeterKind::Measured),
         detail: false,
-        derive: derive::energy_per_token_mj,
+        derive: Derive::Execution(derive::energy_per_token_mj),
     },
     Metric {
         contract: Contract::LabV1,
@@ -223,7 +223,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: Some(MeterKind::Measured),
         detail: true,
-        derive: derive::watts_plus_minus,
+        derive: Derive::Execution(derive::watts_plus_minus),
     },
     Metric {
         contract: Contract::LabV1,
@@ -236,7 +236,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: Some(MeterKind::Estimated),
         detail: true,
-        derive: derive::watts_estimated,
+        derive: Derive::Execution(derive::watts_estimated),
     },
     Metric {
         contract: Contract::LabV1,
@@ -249,7 +249,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::memory_launch_peak_mb,
+        derive: Derive::Execution(derive::memory_launch_peak_mb),
     },
     Metric {
         contract: Contract::LabV1,
@@ -262,7 +262,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::memory_before_load_mb,
+        derive: Derive::Execution(derive::memory_before_load_mb),
     },
     Metric {
         contract: Contract::LabV1,
@@ -275,7 +275,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::memory_after_load_mb,
+        derive: Derive::Execution(derive::memory_after_load_mb),
     },
     Metric {
         contract: Contract::LabV1,
@@ -288,7 +288,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::cpu_user_ms,
+        derive: Derive::Execution(derive::cpu_user_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -301,7 +301,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::cpu_system_ms,
+        derive: Derive::Execution(derive::cpu_system_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -314,7 +314,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::cpu_utilization_percent,
+        derive: Derive::Execution(derive::cpu_utilization_percent),
     },
     Metric {
         contract: Contract::LabV1,
@@ -327,7 +327,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::run_queue_wait_ms,
+        derive: Derive::Execution(derive::run_queue_wait_ms),
     },
     Metric {
         contract: Contract::LabV1,
@@ -340,7 +340,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::switches_voluntary,
+        derive: Derive::Execution(derive::switches_voluntary),
     },
     Metric {
         contract: Contract::LabV1,
@@ -353,7 +353,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::switches_involuntary,
+        derive: Derive::Execution(derive::switches_involuntary),
     },
     Metric {
         contract: Contract::LabV1,
@@ -366,7 +366,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::page_faults_minor,
+        derive: Derive::Execution(derive::page_faults_minor),
     },
     Metric {
         contract: Contract::LabV1,
@@ -379,7 +379,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::page_faults_major,
+        derive: Derive::Execution(derive::page_faults_major),
     },
     Metric {
         contract: Contract::LabV1,
@@ -392,7 +392,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: false,
-        derive: derive::memory_roofline_percent,
+        derive: Derive::Execution(derive::memory_roofline_percent),
     },
     Metric {
         contract: Contract::LabV1,
@@ -405,7 +405,7 @@ pub static METRICS: &[Metric] = &[
         tolerance: None,
         meter: None,
         detail: true,
-        derive: derive::sampler_cpu_percent,
+        derive: Derive::Execution(derive::sampler_cpu_percent),
     },
 ];
 
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn the_primary_measure_heads_the_order_and_nothing_is_lost() {
-        let order: Vec<String> = crate::metric::primary_first().map(Metric::id).collect();
+        let order: Vec<String> = crate::metric::primary_first(METRICS.iter()).map(Metric::id).collect();
         assert_eq!(order[0], crate::metric::PRIMARY);
         assert_eq!(order.len(), METRICS.len());
         assert_eq!(order[1], "engine.v0.1/tokens_total");
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_and_found_by_name() {
-        for metric in METRICS {
+        for metric in crate::metric::all_metrics() {
             assert!(std::ptr::eq(crate::metric::find(&metric.id()).unwrap(), metric));
             assert!(std::ptr::eq(crate::metric::find(metric.name).unwrap(), metric));
         }

@@ -8,10 +8,11 @@ use toml::Spanned;
 
 use super::energy::{check_energy, check_instruments};
 use super::gate::check_gate;
+use super::limit::check_limits;
 use super::{EngineKind, EngineSpec, Plan, PlanError, PlanErrors, RunSpec, raw};
 use crate::digest::Digest;
 use crate::fingerprint::Isolation;
-use crate::metric::{self, METRICS};
+use crate::metric::{self, Contract, Metric};
 use crate::model::{ModelSource, ModelSpec, Requantize};
 use crate::nearest::nearest;
 use crate::tolerance::Tolerance;
@@ -28,15 +29,15 @@ const SYNTHETIC_ENDING: &str = "-synthetic";
 
 /// Collects complaints so that one look at the file mends them all.
 #[derive(Default)]
-struct Complaints(Vec<PlanError>);
+pub(super) struct Complaints(pub(super) Vec<PlanError>);
 
 impl Complaints {
-    fn add(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
         self.0.push(PlanError { message: message.into(), span: Some(span), help });
     }
 
     /// Keeps a checked value, or notes the complaint.
-    fn keep<T>(&mut self, checked: Result<T, PlanError>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, checked: Result<T, PlanError>) -> Option<T> {
         checked.map_err(|complaint| self.0.push(complaint)).ok()
     }
 }
@@ -53,6 +54,7 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
         energy,
         instruments,
         tolerances,
+        limits,
         gate,
     } = raw;
     let mut complaints = Complaints::default();
@@ -64,8 +66,9 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
     let run = check_run(run, &mut complaints);
     let energy = complaints.keep(check_energy(energy));
     let instruments = complaints.keep(check_instruments(&instruments));
-    let tolerances = check_tolerances(tolerances, &mut complaints);
-    let gate = complaints.keep(check_gate(gate, &tolerances));
+    let tolerances = check_tolerances(tolerances, Contract::EngineV0_1, &mut complaints);
+    let limits = check_limits(limits, Contract::EngineV0_1, &mut complaints);
+    let gate = complaints.keep(check_gate(gate, Contract::EngineV0_1, &tolerances));
     let parts = || {
         Some(Plan {
             name: name?,
@@ -77,6 +80,7 @@ pub(super) fn check(raw: raw::Plan, text: &str) -> Result<Plan, PlanErrors> {
             energy: energy?,
             instruments: instruments?,
             tolerances,
+            limits,
             gate: gate?,
             text: text.to_owned(),
         })
@@ -91,7 +95,7 @@ pub(super) fn complaint(span: Range<usize>, message: impl Into<String>, help: Op
     PlanError { message: message.into(), span: Some(span), help: help.map(str::to_owned) }
 }
 
-fn check_version(version: &Spanned<u32>) -> Result<(), PlanError> {
+pub(super) fn check_version(version: &Spanned<u32>) -> Result<(), PlanError> {
     match version.get_ref() {
         1 => Ok(()),
         other => Err(complaint(
@@ -103,7 +107,7 @@ fn check_version(version: &Spanned<u32>) -> Result<(), PlanError> {
 }
 
 /// Names appear in tables, paths and URLs: one portable alphabet.
-fn check_name(name: &Spanned<String>, what: &str) -> Result<String, PlanError> {
+pub(super) fn check_name(name: &Spanned<String>, what: &str) -> Result<String, PlanError> {
     let text = name.get_ref();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
     let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -264,7 +268,7 @@ fn check_decode(
 }
 
 /// Canonical JSON (RFC 8785) writes numbers as doubles: beyond 2⁵³ two seeds could share a fingerprint.
-const GREATEST_SEED: u64 = 1 << 53;
+pub(super) const GREATEST_SEED: u64 = 1 << 53;
 
 fn check_seed(seed: &Spanned<u64>) -> Result<u64, PlanError> {
     match *seed.get_ref() {
@@ -306,7 +310,7 @@ fn check_temperature(temperature: &Spanned<f64>, seed: u64) -> Result<Sampling, 
     Err(complaint(temperature.span(), format!("temperature {value} is not a number from 0 up"), None))
 }
 
-fn at_least_one(number: &Spanned<u32>, what: &str) -> Result<u32, PlanError> {
+pub(super) fn at_least_one(number: &Spanned<u32>, what: &str) -> Result<u32, PlanError> {
     match *number.get_ref() {
         0 => Err(complaint(number.span(), format!("`{what}` must be at least 1"), None)),
         number => Ok(number),
@@ -358,7 +362,7 @@ fn named_engine(name: &Spanned<String>, script: Option<super::Script>) -> Result
     }
 }
 
-fn check_cores(cores: Spanned<Vec<u32>>) -> Result<Vec<u32>, PlanError> {
+pub(super) fn check_cores(cores: Spanned<Vec<u32>>) -> Result<Vec<u32>, PlanError> {
     let span = cores.span();
     let mut numbers = cores.into_inner();
     let n_named = numbers.len();
@@ -388,7 +392,7 @@ fn check_run(run: raw::Run, complaints: &mut Complaints) -> Option<RunSpec> {
     })
 }
 
-fn check_timeout(seconds: Option<Spanned<u64>>, what: &str) -> Result<Duration, PlanError> {
+pub(super) fn check_timeout(seconds: Option<Spanned<u64>>, what: &str) -> Result<Duration, PlanError> {
     match seconds {
         None => Ok(Duration::from_secs(DEFAULT_TIMEOUT_S)),
         Some(seconds) if *seconds.get_ref() == 0 => {
@@ -398,13 +402,14 @@ fn check_timeout(seconds: Option<Spanned<u64>>, what: &str) -> Result<Duration, 
     }
 }
 
-fn check_tolerances(
+pub(super) fn check_tolerances(
     tolerances: BTreeMap<Spanned<String>, Spanned<raw::Tolerance>>,
+    contract: Contract,
     complaints: &mut Complaints,
 ) -> BTreeMap<String, Tolerance> {
     let mut checked = BTreeMap::new();
     for (metric, tolerance) in tolerances {
-        let id = complaints.keep(check_metric(&metric));
+        let id = complaints.keep(check_metric(&metric, contract)).map(Metric::id);
         let tolerance = complaints.keep(check_tolerance(&tolerance));
         if let (Some(id), Some(tolerance)) = (id, tolerance) {
             checked.insert(id, tolerance);
@@ -413,12 +418,26 @@ fn check_tolerances(
     checked
 }
 
-fn check_metric(name: &Spanned<String>) -> Result<String, PlanError> {
-    metric::find(name.get_ref()).map(metric::Metric::id).ok_or_else(|| {
-        let likely = nearest(name.get_ref(), METRICS.iter().map(|metric| metric.name));
-        let help = likely.map(|known| format!("did you mean `{known}`?"));
-        PlanError { message: format!("unknown metric `{}`", name.get_ref()), span: Some(name.span()), help }
-    })
+/// Finds a metric that a plan of a contract can have.
+pub(super) fn check_metric(name: &Spanned<String>, contract: Contract) -> Result<&'static Metric, PlanError> {
+    let text = name.get_ref().as_str();
+    let is_named = |metric: &&Metric| metric.name == text || metric.id() == text;
+    if let Some(metric) = contract.metrics().find(is_named) {
+        return Ok(metric);
+    }
+    if let Some(other) = metric::find(text) {
+        let message =
+            format!("`{text}` is a metric of contract {}, and the plan of {contract}", other.contract);
+        return Err(complaint(
+            name.span(),
+            message,
+            Some("`lab metrics` lists the metrics of each contract"),
+        ));
+    }
+    let likely = nearest(text, contract.metrics().map(|metric| metric.name));
+    let help = likely.map(|known| format!("did you mean `{known}`?"));
+    let help = help.as_deref().or(Some("`lab metrics` lists them"));
+    Err(complaint(name.span(), format!("unknown metric `{text}`"), help))
 }
 
 fn check_tolerance(tolerance: &Spanned<raw::Tolerance>) -> Result<Tolerance, PlanError> {

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::check::complaint;
+use super::check::{check_metric, complaint};
 use super::{PlanError, raw};
-use crate::metric::{METRICS, Metric};
+use crate::metric::Contract;
 use crate::nearest::nearest;
 use crate::tolerance::Tolerance;
 use crate::validity::{RULES, find};
@@ -68,6 +68,7 @@ impl Default for GateSpec {
 
 pub(super) fn check_gate(
     raw: raw::Gate,
+    contract: Contract,
     tolerances: &BTreeMap<String, Tolerance>,
 ) -> Result<GateSpec, PlanError> {
     let raw::Gate { metrics, inconclusive, different_output, output_margin, admit } = raw;
@@ -77,7 +78,7 @@ pub(super) fn check_gate(
             return Err(complaint(names.span(), "a gate without a metric lets everything pass", None));
         }
         Some(names) => {
-            let id = |name| gated_metric(name, tolerances);
+            let id = |name| gated_metric(name, contract, tolerances);
             Some(names.into_inner().iter().map(id).collect::<Result<Vec<_>, _>>()?)
         }
     };
@@ -92,16 +93,11 @@ pub(super) fn check_gate(
 
 fn gated_metric(
     name: &Spanned<String>,
+    contract: Contract,
     tolerances: &BTreeMap<String, Tolerance>,
 ) -> Result<String, PlanError> {
     let text = name.get_ref().as_str();
-    let is_meant = |metric: &&Metric| metric.name == text || metric.id() == text;
-    let Some(metric) = METRICS.iter().find(is_meant) else {
-        let near = nearest(text, METRICS.iter().map(|metric| metric.name));
-        let help = near.map(|near| format!("the nearest known metric is `{near}`"));
-        let message = format!("`{text}` is no metric");
-        return Err(complaint(name.span(), message, help.as_deref().or(Some("`lab metrics` lists them"))));
-    };
+    let metric = check_metric(name, contract)?;
     let id = metric.id();
     if metric.tolerance.is_none() && !tolerances.contains_key(&id) {
         let help = format!("give it one: `[tolerances]`, then `{} = {{ percent = … }}`", metric.name);

@@ -4,9 +4,13 @@
 //! is about. The serde mirror of the file lives in `raw` and stays private; `check` turns it into the real thing.
 
 mod check;
+mod command;
+mod contract;
 mod energy;
 mod error;
+mod file;
 mod gate;
+mod limit;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -15,11 +19,15 @@ use std::time::Duration;
 
 use schemars::Schema;
 
+pub use command::{CommandLimits, CommandPlan, CommandSpec};
+pub use contract::ContractPlan;
 pub use energy::{EnergySource, EnergySpec, EnergyUnit, ExternalAddress, ExternalMeter, InstrumentSpec};
 pub use error::{PlanError, PlanErrors};
+pub use file::PlanFile;
 pub use gate::{DifferentOutputGate, GateSpec, InconclusiveGate};
 
 use crate::fingerprint::Isolation;
+use crate::limit::Limit;
 use crate::metric::{METRICS, Metric};
 use crate::model::ModelSpec;
 use crate::tolerance::Tolerance;
@@ -46,6 +54,8 @@ pub struct Plan {
     pub instruments: InstrumentSpec,
     /// Tolerances that replace those of the metric table, by full metric id.
     pub tolerances: BTreeMap<String, Tolerance>,
+    /// Demands on one session, by full metric id.
+    pub limits: BTreeMap<String, Limit>,
     /// What a gate demands.
     pub gate: GateSpec,
     /// The file's text, byte for byte.
@@ -164,12 +174,21 @@ pub struct RunSpec {
 }
 
 impl Plan {
-    /// Parses a plan.
+    /// Parses a plan that asks an engine.
     ///
     /// # Errors
     ///
-    /// Everything wrong that can be told at once, each complaint with the bytes it is about.
+    /// Everything wrong that can be told at once, each complaint with the bytes it is about; that it is a plan of another
+    /// kind.
     pub fn parse(text: &str) -> Result<Self, PlanErrors> {
+        match PlanFile::parse(text)? {
+            PlanFile::Engine(plan) => Ok(*plan),
+            PlanFile::Contract(plan) => Err(file::measures_nothing(plan.contract, text)),
+            PlanFile::Command(_) => Err(file::asks_no_engine(text)),
+        }
+    }
+
+    fn parse_engine(text: &str) -> Result<Self, PlanErrors> {
         let raw: raw::Plan = toml::from_str(text).map_err(|error| PlanErrors::from_toml(&error))?;
         check::check(raw, text)
     }

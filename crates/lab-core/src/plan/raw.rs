@@ -47,9 +47,139 @@ pub(super) struct Plan {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Tolerance>")]
     pub(super) tolerances: BTreeMap<Spanned<String>, Spanned<Tolerance>>,
+    /// Demands on one session, by metric: `lab check` judges them without a baseline.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Limit>")]
+    pub(super) limits: BTreeMap<Spanned<String>, Spanned<Limit>>,
     /// What a gate demands.
     #[serde(default)]
     pub(super) gate: Gate,
+}
+
+/// What tells the kinds of plans apart: their keys at the top.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Kind {
+    /// Whatever its value is.
+    pub(super) contract: Option<Spanned<toml::Value>>,
+    /// Whatever its value is.
+    pub(super) command: Option<Spanned<toml::Value>>,
+}
+
+/// A plan for documents of other tools: what is demanded of them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "lab.contract-plan.v1", title = "lab contract plan, version 1")]
+pub(super) struct ContractPlan {
+    /// Version of the plan format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// Short name of lower-case letters, digits, `-`, `_` and `.`; shown everywhere.
+    #[schemars(with = "String", regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,63}$"))]
+    pub(super) name: Spanned<String>,
+    /// A sentence for people.
+    #[serde(default)]
+    pub(super) description: String,
+    /// The contract that defines the metrics.
+    #[schemars(with = "ContractName")]
+    pub(super) contract: Spanned<String>,
+    /// Tolerances by metric.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Tolerance>")]
+    pub(super) tolerances: BTreeMap<Spanned<String>, Spanned<Tolerance>>,
+    /// Demands on one session, by metric: `lab check` judges them without a baseline.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Limit>")]
+    pub(super) limits: BTreeMap<Spanned<String>, Spanned<Limit>>,
+    /// What a gate demands.
+    #[serde(default)]
+    pub(super) gate: Gate,
+}
+
+/// Contracts whose metrics another program measures.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only the schema reads it; the parser gives a better message than serde would")]
+enum ContractName {
+    #[schemars(rename = "smoke.v1")]
+    Smoke,
+    #[schemars(rename = "workflow.v1")]
+    Workflow,
+    #[schemars(rename = "device.v1")]
+    Device,
+}
+
+/// A plan that runs a command: what is measured.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "lab.command-plan.v1", title = "lab command plan, version 1")]
+pub(super) struct CommandPlan {
+    /// Version of the plan format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// Short name of lower-case letters, digits, `-`, `_` and `.`; shown everywhere.
+    #[schemars(with = "String", regex(pattern = r"^[a-z0-9][a-z0-9._-]{0,63}$"))]
+    pub(super) name: Spanned<String>,
+    /// A sentence for people.
+    #[serde(default)]
+    pub(super) description: String,
+    /// What is run.
+    pub(super) command: Command,
+    /// How often and under which limits.
+    #[serde(default)]
+    pub(super) run: CommandRun,
+    /// Tolerances by metric.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Tolerance>")]
+    pub(super) tolerances: BTreeMap<Spanned<String>, Spanned<Tolerance>>,
+    /// Demands on one session, by metric: `lab check` judges them without a baseline.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Limit>")]
+    pub(super) limits: BTreeMap<Spanned<String>, Spanned<Limit>>,
+    /// What a gate demands.
+    #[serde(default)]
+    pub(super) gate: Gate,
+}
+
+/// What is run: a program, and where its number of rows comes from, exactly one of `rows`, `rows_from`, `rows_reported`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Command {
+    /// The program, then its arguments. No shell is asked. It works in the plan's folder.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub(super) run: Spanned<Vec<String>>,
+    /// Rows of input that it uses.
+    #[schemars(with = "Option<u64>", range(max = 9_007_199_254_740_992_u64))]
+    pub(super) rows: Option<Spanned<u64>>,
+    /// A file whose rows it uses: CSV, JSON lines or Parquet. Relative paths start at the plan's folder.
+    #[schemars(with = "Option<String>")]
+    pub(super) rows_from: Option<Spanned<String>>,
+    /// `true`: it reports its rows itself, through `LAB_ROWS_FILE` or `LAB_ROWS_FD`.
+    #[schemars(with = "Option<bool>")]
+    pub(super) rows_reported: Option<Spanned<bool>>,
+    /// CPU numbers it may run on; all when absent.
+    #[schemars(with = "Option<Vec<u32>>")]
+    pub(super) cores: Option<Spanned<Vec<u32>>>,
+    /// Variables that its environment has besides those that every command gets.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(super) environment: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// Seconds between two looks at its memory: 0.1 when absent.
+    #[schemars(with = "Option<f64>", range(min = 0.001, max = 60.0))]
+    pub(super) interval_s: Option<Spanned<f64>>,
+}
+
+/// How often a command is run, and under which limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CommandRun {
+    /// Measured repetitions: 5 when absent; `--repeat` takes precedence.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub(super) repeat: Option<Spanned<u32>>,
+    /// Runs in front of the measured ones, recorded and never counted: 0 when absent.
+    #[serde(default)]
+    pub(super) warmup: u32,
+    /// Seconds one run may take: 600 when absent.
+    #[schemars(with = "Option<u64>", range(min = 1))]
+    pub(super) timeout_s: Option<Spanned<u64>>,
 }
 
 /// What a gate demands.
@@ -276,4 +406,18 @@ pub(super) struct Tolerance {
     /// A difference in the metric's own unit.
     #[schemars(range(min = 0.0))]
     pub(super) absolute: Option<f64>,
+}
+
+/// A demand on a metric, in its own unit: exactly one of `max`, `below`, `min`, `above`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
+    /// At most this.
+    pub(super) max: Option<f64>,
+    /// Less than this.
+    pub(super) below: Option<f64>,
+    /// At least this.
+    pub(super) min: Option<f64>,
+    /// More than this.
+    pub(super) above: Option<f64>,
 }

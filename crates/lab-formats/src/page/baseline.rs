@@ -31,13 +31,13 @@ pub fn baselines(rows: &[BaselineRow]) -> Page {
 }
 
 fn row(baseline: &BaselineRow) -> Row {
-    let ListRow { short_id, plan, completed, asked, tokens_per_sec_mean, .. } = &baseline.session;
+    let ListRow { short_id, plan, asked, tokens_per_sec_mean, .. } = &baseline.session;
     let cells = vec![
         baseline.name.clone(),
         short_id.clone(),
         minutes(&baseline.set_at),
         plan.clone(),
-        format!("{completed}/{asked}"),
+        format!("{}/{asked}", baseline.session.counting()),
         tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity),
         baseline.note.clone().unwrap_or_else(|| ABSENT.to_owned()),
     ];
@@ -69,9 +69,11 @@ fn facts(shown: &ShownBaseline<'_>) -> Vec<(String, Text)> {
 }
 
 fn session_facts(session: &ListRow) -> Vec<(String, Text)> {
-    let ListRow { id, plan, model, status, completed, asked, fingerprint, .. } = session;
+    let ListRow { id, plan, model, status, invalid, asked, fingerprint, .. } = session;
     let fact = |name: &str, words: &str| (name.to_owned(), Text::plain(words));
-    let status = Text::toned(format!("{status}, {completed} of {asked} repetitions"), status_tone(*status));
+    let left_out = if *invalid > 0 { format!(", {invalid} invalid left out") } else { String::new() };
+    let words = format!("{status}, {} of {asked} repetitions{left_out}", session.counting());
+    let status = Text::toned(words, status_tone(*status));
     vec![
         fact("session", id),
         fact("model", model),

@@ -10,13 +10,13 @@ use super::{Block, Grid, Page, Row, Text, Tone, numbers, words};
 /// comparison of five launches a side says of it.
 pub fn calibrations(compare: &Calibration, ab: &Calibration, support: Option<&Support>) -> Page {
     let mut blocks = vec![Block::Title(format!("calibration, plan {}", compare.plan))];
-    blocks.extend(part(compare, "session", "launch", "launches a side"));
-    blocks.extend(part(ab, "experiment", "pair", "pairs at most"));
+    blocks.extend(part(compare, "session", ["launch", "launches"], "launches a side"));
+    blocks.extend(part(ab, "experiment", ["pair", "pairs"], "pairs at most"));
     blocks.extend(support.map(|own| Block::Lines(vec![Text::plain(super::report::support(own))])));
     Page(blocks)
 }
 
-fn part(own: &Calibration, group: &str, value: &str, count: &'static str) -> Vec<Block> {
+fn part(own: &Calibration, group: &str, value: [&str; 2], count: &'static str) -> Vec<Block> {
     let mut blocks = vec![Block::Facts(facts(own, group, value)), Block::Grid(grid(&own.rates, count))];
     if !own.planted.is_empty() {
         let columns = vec![
@@ -44,11 +44,11 @@ fn planted(planted: &Planted) -> Row {
     Row { cells, tone: Tone::Plain }
 }
 
-fn facts(calibration: &Calibration, group: &str, value: &str) -> Vec<(String, Text)> {
+fn facts(calibration: &Calibration, group: &str, [value, values]: [&str; 2]) -> Vec<(String, Text)> {
     let Grouped { n_groups, n_values, within, between, serial_correlation } = calibration.noise;
     let fact = |name: String, words: String| (name, Text::plain(words));
     vec![
-        fact(format!("{group}s"), format!("{n_groups}, {n_values} {value}s")),
+        fact(format!("{group}s"), format!("{n_groups}, {n_values} {values}")),
         fact(format!("sd of a {value}"), percent(within)),
         fact(format!("sd of {group}s"), percent(between)),
         fact("serial correlation".to_owned(), format!("{serial_correlation:+.2}")),

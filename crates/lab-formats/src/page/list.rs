@@ -24,7 +24,17 @@ pub fn sessions(rows: &[ListRow]) -> Page {
         words("fingerprint"),
         words("status"),
     ];
-    Page(vec![Block::Grid(Grid { columns, rows: rows.iter().map(row).collect() })])
+    let mut blocks = vec![Block::Grid(Grid { columns, rows: rows.iter().map(row).collect() })];
+    blocks.extend(left_out(rows));
+    Page(blocks)
+}
+
+/// Says how many repetitions stand in no count of the table: `invalid and not in n: 1 of 0c5e8d1a, 3 of 77f1b2aa`.
+fn left_out(rows: &[ListRow]) -> Option<Block> {
+    let of_session = |row: &ListRow| format!("{} of {}", row.invalid, row.short_id);
+    let said: Vec<String> = rows.iter().filter(|row| row.invalid > 0).map(of_session).collect();
+    let words = || Text::toned(format!("invalid and not in n: {}", said.join(", ")), Tone::Doubtful);
+    (!said.is_empty()).then(|| Block::Lines(vec![words()]))
 }
 
 fn row(session: &ListRow) -> Row {
@@ -33,7 +43,7 @@ fn row(session: &ListRow) -> Row {
         minutes(&session.started_at),
         session.plan.clone(),
         session.model.clone(),
-        format!("{}/{}", session.completed, session.asked),
+        format!("{}/{}", session.counting(), session.asked),
         session.tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity),
         session.fingerprint.chars().take(FINGERPRINT_DIGITS).collect(),
         session.status.to_string(),

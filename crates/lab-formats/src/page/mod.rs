@@ -3,6 +3,9 @@
 
 mod baseline;
 mod calibration;
+mod check;
+mod command_check;
+mod devices;
 mod doctor;
 mod gate;
 mod history;
@@ -11,9 +14,14 @@ mod overhead;
 mod plan_check;
 mod report;
 mod session;
+mod store;
+mod work;
 
 pub use baseline::{baseline, baselines};
 pub use calibration::calibrations;
+pub use check::check;
+pub use command_check::command_check;
+pub use devices::devices;
 pub use doctor::doctor;
 pub use gate::gate;
 pub use history::history;
@@ -22,6 +30,7 @@ pub use overhead::overhead;
 pub use plan_check::plan_check;
 pub use report::report;
 pub use session::{details, repetitions, session};
+pub use store::store;
 
 use crate::plot::Plot;
 

@@ -3,7 +3,7 @@
 use lab_core::metric::Reading;
 
 use super::{Block, Page, Text, Tone};
-use crate::overhead::{OverheadConclusion, OverheadDocument};
+use crate::overhead::{LeftOutBlocks, OverheadConclusion, OverheadDocument};
 use crate::quantity::format_quantity;
 
 /// Lays out what measuring costs.
@@ -33,6 +33,7 @@ fn facts(document: &OverheadDocument) -> Vec<(String, Text)> {
     vec![
         fact("model", document.model.clone()),
         fact("blocks", format!("{} of {} tokens", document.blocks, document.tokens_a_block)),
+        fact("disturbed by others", disturbed(document)),
         fact("sampling", format!("{sampling}{sampler}")),
         fact("energy meters", meters),
         fact("token, instruments off", format!("{} ms", format_quantity(document.token_ms_off))),
@@ -40,7 +41,37 @@ fn facts(document: &OverheadDocument) -> Vec<(String, Text)> {
     ]
 }
 
+/// Says what is left out and why: `3 blocks (run-queue 2, steal 1): 395 of 400 comparisons count`.
+fn disturbed(document: &OverheadDocument) -> String {
+    let OverheadDocument { blocks_left_out, left_out_by, comparisons, comparisons_left, .. } = document;
+    if *blocks_left_out == 0 {
+        return format!("no block: all {comparisons} comparisons count");
+    }
+    let by = |LeftOutBlocks { rule, blocks }: &LeftOutBlocks| format!("{rule} {blocks}");
+    let by: Vec<String> = left_out_by.iter().map(by).collect();
+    let left = format!("{comparisons_left} of {comparisons} comparisons");
+    let end = if document.too_disturbed { "are left, too few" } else { "count" };
+    format!("{blocks_left_out} blocks ({}): {left} {end}", by.join(", "))
+}
+
+/// Says that the figures say nothing, and what they are.
+fn too_disturbed(document: &OverheadDocument) -> Text {
+    let OverheadDocument { blocks_left_out, blocks, change_percent, low_percent, high_percent, .. } =
+        document;
+    Text::toned(
+        format!(
+            "inconclusive: others used the machine in {blocks_left_out} of {blocks} blocks. The {change_percent:+.2} % \
+             ({low_percent:+.2} to {high_percent:+.2} %) between all blocks say nothing of the instruments; measure on a \
+             quiet machine"
+        ),
+        Tone::Doubtful,
+    )
+}
+
 fn headline(document: &OverheadDocument) -> Text {
+    if document.too_disturbed {
+        return too_disturbed(document);
+    }
     let OverheadDocument { change_percent, low_percent, high_percent, margin_percent, .. } = document;
     let (word, tone) = match document.conclusion {
         OverheadConclusion::Equivalent => ("equivalent", Tone::Good),

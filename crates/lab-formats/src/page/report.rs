@@ -321,28 +321,30 @@ fn reasons(metrics: &[MetricComparison]) -> Vec<String> {
     groups.iter().map(words).collect()
 }
 
+/// Names the figures in the table that the contract does not ask for.
+fn unofficial(metrics: &[MetricComparison]) -> Option<String> {
+    let unofficial = metrics.iter().filter(|own| !own.official && !is_detail(&own.metric));
+    let names: Vec<&str> = unofficial.map(|own| bare_name(&own.metric)).collect();
+    (!names.is_empty()).then(|| format!("not official: {}", names.join(", ")))
+}
+
+fn loosened(metric: &MetricComparison) -> String {
+    format!("* unofficial: the tolerance of {} is looser than the contract's", short_name(&metric.metric))
+}
+
+fn differing_context(difference: &Difference) -> String {
+    let Difference { part, field, .. } = difference;
+    let [baseline, candidate] = [&difference.baseline, &difference.candidate].map(|own| value(own.as_ref()));
+    format!("context differs: {part} {field} ({baseline}, {candidate})")
+}
+
+fn suspicion(suspicion: &Suspicion) -> String {
+    let Suspicion { rule, baseline, candidate } = suspicion;
+    format!("suspect by `{rule}`: {baseline} of the baseline's repetitions, {candidate} of the candidate's")
+}
+
 fn notes(report: &Report) -> Vec<Text> {
-    let unofficial: Vec<&str> = report
-        .metrics
-        .iter()
-        .filter(|own| !own.official && !is_detail(&own.metric))
-        .map(|own| bare_name(&own.metric))
-        .collect();
-    let unofficial = (!unofficial.is_empty()).then(|| format!("not official: {}", unofficial.join(", ")));
-    let loosened = report.metrics.iter().filter(|metric| metric.unofficial_tolerance);
-    let loosened = loosened.map(|metric| {
-        format!("* unofficial: the tolerance of {} is looser than the contract's", short_name(&metric.metric))
-    });
-    let context = report.context_differences.iter().map(|own| {
-        let (baseline, candidate) = (value(own.baseline.as_ref()), value(own.candidate.as_ref()));
-        format!("context differs: {} {} ({baseline}, {candidate})", own.part, own.field)
-    });
-    let suspicions = report.suspicions.iter().map(|own| {
-        let Suspicion { rule, baseline, candidate } = own;
-        format!(
-            "suspect by `{rule}`: {baseline} of the baseline's repetitions, {candidate} of the candidate's"
-        )
-    });
+    let suspicions = report.suspicions.iter().map(suspicion);
     let admitted = (!report.admitted.is_empty())
         .then(|| format!("admitted by the caller: {}", report.admitted.join(", ")));
     let rules = (report.baseline.rules != report.candidate.rules)
@@ -351,6 +353,8 @@ fn notes(report: &Report) -> Vec<Text> {
     let drift = by_interval.then(|| drift(&report.metrics)).flatten();
     let point = by_interval.then(|| point_rule(&report.metrics)).flatten();
     let reasons = reasons(&report.metrics).into_iter().chain(suspicions).chain(admitted).chain(rules);
-    let notes = reasons.chain(point).chain(drift).chain(unofficial).chain(loosened).chain(context);
-    notes.map(Text::plain).collect()
+    let loosened = report.metrics.iter().filter(|metric| metric.unofficial_tolerance).map(loosened);
+    let context = report.context_differences.iter().map(differing_context);
+    let notes = reasons.chain(point).chain(drift).chain(unofficial(&report.metrics));
+    notes.chain(loosened).chain(context).map(Text::plain).collect()
 }

@@ -3,20 +3,17 @@
 use lab_core::energy::MeterKind;
 use lab_core::engine::OperationTime;
 use lab_core::experiment::{Experiment, Until};
-use lab_core::fingerprint::{Fingerprint, Mode};
+use lab_core::fingerprint::Mode;
 use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
-use lab_core::record::{IdleBaseline, LaunchStart, Outcome, RecordedRepetition, Session};
+use lab_core::record::{IdleBaseline, LaunchStart, RecordedRepetition, Session};
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::validity::{Validity, rule_of};
 
 use super::list::status_tone;
+use super::work::{self, repetition_metrics, source};
 use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, numbers, words};
 use crate::Recording;
 use crate::quantity::{format_quantity, format_share, format_value};
-
-/// The metrics a table of repetitions shows.
-const REPETITION_METRICS: [&str; 5] =
-    ["tokens_per_sec", "latency_p50_ms", "latency_p95_ms", "ttft_ms", "memory_peak_mb"];
 
 /// Lays out a session: what it is, its figures, and what it lacks.
 pub fn session(recording: Recording<'_>) -> Page {
@@ -24,7 +21,7 @@ pub fn session(recording: Recording<'_>) -> Page {
     let mut blocks = vec![
         Block::Title(format!("session {}", session.header.id)),
         Block::Facts(facts(session)),
-        Block::Grid(result_figures(recording.figures)),
+        Block::Grid(figures(recording.figures, Detail::Results, has_operations(session))),
     ];
     let mut notes = unavailable(recording);
     notes.extend(failures(session));
@@ -38,16 +35,18 @@ pub fn session(recording: Recording<'_>) -> Page {
 
 /// Lays out what explains a session's figures: the use of the machine.
 pub fn details(recording: Recording<'_>) -> Page {
-    let grid = figures(recording.figures, Detail::Explanations);
+    let grid = figures(recording.figures, Detail::Explanations, false);
     Page(if grid.rows.is_empty() { Vec::new() } else { vec![Block::Grid(grid)] })
 }
 
 /// Lays out the measured repetitions of a session, one a row.
 pub fn repetitions(session: &Session) -> Page {
+    let contract = session.header.work.contract();
     let mut columns = vec![numbers("rep"), numbers("launch")];
-    columns.extend(REPETITION_METRICS.map(numbers));
+    columns.extend(repetition_metrics(contract).iter().map(|name| numbers(name)));
     columns.push(words("outcome"));
-    let rows: Vec<Row> = session.measured().map(repetition).collect();
+    columns.extend(session.header.work.import().map(|_| words("source")));
+    let rows: Vec<Row> = session.measured().map(|own| repetition(session, own)).collect();
     let mut blocks = Vec::new();
     if rows.is_empty() {
         blocks.push(Block::Lines(vec![Text::plain("no measured repetition is recorded")]));
@@ -63,32 +62,28 @@ pub fn repetitions(session: &Session) -> Page {
 
 fn facts(session: &Session) -> Vec<(String, Text)> {
     let header = &session.header;
-    let fingerprint = &header.fingerprint;
-    let backend = &fingerprint.backend;
-    let usable = session.usable().count();
-    let invalid = session.completed().filter(|(_, completed)| !completed.is_usable()).count();
+    let is_lock_step = session.is_lock_step();
+    let usable = session.succeeded().filter(|own| own.counts(is_lock_step)).count();
+    let invalid = validities(session).filter(|own| matches!(own, Validity::Invalid(_))).count();
     let left_out = if invalid > 0 { format!(", {invalid} invalid left out") } else { String::new() };
     let status = format!("{}, {usable} of {} repetitions{left_out}", session.status(), header.repeat);
-    let identity = |part, field| crate::identity_text(part, field).unwrap_or_else(|| "unknown".to_owned());
     let fact = |name: &str, words: String| (name.to_owned(), Text::plain(words));
-    vec![
-        fact("model", header.model_name.clone()),
-        fact("plan", header.plan_name.clone()),
-        fact("workload", workload(session)),
-        fact("backend", format!("{}, threads: {}", identity(backend, "kind"), identity(backend, "threads"))),
-        fact("quantization", identity(&fingerprint.model, "quantization")),
-        fact("engine", engine(fingerprint)),
-        fact("hardware", hardware(fingerprint)),
-        fact("fingerprint", session.fingerprint_digest().short()),
-        fact("started", format!("{:.0}", header.started_at)),
-        ("status".to_owned(), Text::toned(status, status_tone(session.status()))),
-        ("validity".to_owned(), validity(session)),
-    ]
-    .into_iter()
-    .chain(header.experiment.as_ref().map(|own| fact("experiment", experiment(own))))
-    .chain(header.until.as_ref().map(|own| fact("until", until(own))))
-    .chain(instruments(session))
-    .collect()
+    work::facts(session)
+        .into_iter()
+        .chain([
+            fact("fingerprint", session.fingerprint_digest().short()),
+            fact("started", format!("{:.0}", header.started_at)),
+            ("status".to_owned(), Text::toned(status, status_tone(session.status()))),
+            ("validity".to_owned(), validity(session)),
+        ])
+        .chain(header.experiment.as_ref().map(|own| fact("experiment", experiment(own))))
+        .chain(header.until.as_ref().map(|own| fact("until", until(own))))
+        .chain(instruments(session))
+        .collect()
+}
+
+fn validities(session: &Session) -> impl Iterator<Item = &Validity> {
+    session.succeeded().filter_map(|own| own.repetition.outcome.validity())
 }
 
 /// Says which side of what a session is: `side B of 019a…, lock-step, 4 tokens a turn, at most 36 pairs`.
@@ -158,12 +153,20 @@ fn idle_words(idle: &Reading<IdleBaseline>) -> String {
     }
 }
 
+/// The metric that a profile launch tells, operation by operation.
+const OPERATIONS: &str = "op_time_ms";
+
+/// Returns whether a profile launch found where the time goes.
+fn has_operations(session: &Session) -> bool {
+    session.profile().is_some_and(|own| own.value().is_some())
+}
+
 /// Lays out where the time of an execution goes.
 fn profile(session: &Session) -> Vec<Block> {
     let own = match session.profile() {
         None => return Vec::new(),
         Some(Reading::Unavailable(reason)) => {
-            return vec![Block::Lines(vec![Text::plain(format!("op_time_ms unavailable: {reason}"))])];
+            return vec![Block::Lines(vec![Text::plain(format!("{OPERATIONS} unavailable: {reason}"))])];
         }
         Some(Reading::Value(own)) => own,
     };
@@ -174,7 +177,7 @@ fn profile(session: &Session) -> Vec<Block> {
         let cells = vec![one.kind.clone(), format_quantity(self_ms), share, one.calls.to_string()];
         Row { cells, tone: Tone::Plain }
     };
-    let columns = vec![words("operation"), numbers("op_time_ms"), numbers("share"), numbers("calls")];
+    let columns = vec![words("operation"), numbers(OPERATIONS), numbers("share"), numbers("calls")];
     let grid = Grid { columns, rows: own.profile.operations.iter().map(row).collect() };
     let slowdown = session.profile_slowdown().map(|ratio| {
         format!("; profiling itself: the execution took {} times the measured mean", format_quantity(ratio))
@@ -187,46 +190,13 @@ fn profile(session: &Session) -> Vec<Block> {
     vec![Block::Grid(grid), Block::Lines(vec![Text::plain(note)])]
 }
 
-/// Says what a repetition does, and how many gaps its latency percentiles stand on.
-fn workload(session: &Session) -> String {
-    let workload = &session.header.workload;
-    let gaps: Vec<usize> =
-        session.completed().map(|(_, completed)| completed.timeline.n_tokens() - 1).collect();
-    let percentiles = match (gaps.iter().min(), gaps.iter().max()) {
-        (Some(least), Some(most)) if least == most => format!("; percentiles over {least} token gaps each"),
-        (Some(least), Some(most)) => format!("; percentiles over {least} to {most} token gaps each"),
-        _ => String::new(),
-    };
-    let fed = if workload.forced.is_some() { ", fed drawn tokens" } else { "" };
-    format!("{} prompt tokens, {} to generate{fed}{percentiles}", workload.prompt.len(), workload.generate)
-}
-
-fn engine(fingerprint: &Fingerprint) -> String {
-    let identity = |field| crate::identity_text(&fingerprint.engine, field).unwrap_or_default();
-    let build: String = identity("build").chars().take(12).collect();
-    format!("{} {} (build {build})", identity("name"), identity("version"))
-}
-
-fn hardware(fingerprint: &Fingerprint) -> String {
-    let unknown = || "unknown".to_owned();
-    let identity = |field| crate::identity_text(&fingerprint.hardware, field).unwrap_or_else(unknown);
-    format!(
-        "{}, cores: {}, threads: {}, {} GiB",
-        identity("cpu_model"),
-        identity("cores"),
-        identity("threads"),
-        identity("memory_gib")
-    )
-}
-
 /// Returns how many repetitions were disturbed, and by what.
 fn validity(session: &Session) -> Text {
-    let total = session.completed().count();
+    let total = validities(session).count();
     let mut counts = Vec::new();
     let mut reasons: Vec<&str> = Vec::new();
     for word in ["invalid", "suspect"] {
-        let disturbed = session.completed().map(|(_, completed)| &completed.validity);
-        let disturbed: Vec<&Validity> = disturbed.filter(|own| own.word() == word).collect();
+        let disturbed: Vec<&Validity> = validities(session).filter(|own| own.word() == word).collect();
         if !disturbed.is_empty() {
             counts.push(format!("{} of {total} {word}", disturbed.len()));
         }
@@ -251,10 +221,11 @@ enum Detail {
 
 /// Lays out the figures that are results.
 pub(super) fn result_figures(all: &[MetricSummary]) -> Grid {
-    figures(all, Detail::Results)
+    figures(all, Detail::Results, false)
 }
 
-fn figures(figures: &[MetricSummary], detail: Detail) -> Grid {
+/// Lays out figures. Where a table of operations follows, it is the place of `op_time_ms`.
+fn figures(figures: &[MetricSummary], detail: Detail, operations_follow: bool) -> Grid {
     let columns = vec![
         words("metric"),
         words("unit"),
@@ -268,17 +239,23 @@ fn figures(figures: &[MetricSummary], detail: Detail) -> Grid {
     ];
     let of_metric = |metric: &Metric| figures.iter().find(|own| own.metric.id() == metric.id());
     let is_meant = |metric: &&Metric| metric.detail == (detail == Detail::Explanations);
+    let all = figures.iter().map(|own| own.metric);
     // An official metric without a value is a finding; any other is no more than absent.
     let is_there = |own: &&MetricSummary| own.metric.contract.is_official() || own.figures.value().is_some();
-    let rows = primary_first().filter(is_meant).filter_map(of_metric).filter(is_there).map(figure).collect();
-    Grid { columns, rows }
+    let absent = |metric: &Metric| match operations_follow && metric.name == OPERATIONS {
+        true => "see below",
+        false => "unavailable",
+    };
+    let rows = primary_first(all).filter(is_meant).filter_map(of_metric).filter(is_there);
+    Grid { columns, rows: rows.map(|own| figure(own, absent(own.metric))).collect() }
 }
 
-fn figure(own: &MetricSummary) -> Row {
+/// Lays out one figure, with the words that stand where it has none.
+fn figure(own: &MetricSummary, absent: &str) -> Row {
     let MetricSummary { metric, figures } = own;
     let numbers = match figures {
         Reading::Value(summary) => summary_cells(summary, metric.unit),
-        Reading::Unavailable(_) => [ABSENT, "unavailable", ABSENT, ABSENT, ABSENT, ABSENT].map(str::to_owned),
+        Reading::Unavailable(_) => [ABSENT, absent, ABSENT, ABSENT, ABSENT, ABSENT].map(str::to_owned),
     };
     let official = metric.contract.is_official();
     let mut cells = vec![metric.name.to_owned(), metric.unit.to_owned()];
@@ -308,7 +285,7 @@ fn unavailable(recording: Recording<'_>) -> Vec<Text> {
     let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
     // Whoever has a profile needs no word about how to get one.
     let is_told =
-        |own: &&MetricSummary| own.metric.name == "op_time_ms" && recording.session.profile().is_some();
+        |own: &&MetricSummary| own.metric.name == OPERATIONS && recording.session.profile().is_some();
     for own in recording.figures.iter().filter(|own| !own.metric.detail && !is_told(own)) {
         let Some(reason) = own.figures.reason() else { continue };
         match by_reason.iter_mut().find(|(known, _)| *known == reason) {
@@ -321,25 +298,21 @@ fn unavailable(recording: Recording<'_>) -> Vec<Text> {
 }
 
 fn disturbances(session: &Session) -> impl Iterator<Item = Text> {
-    session.completed().filter(|(_, completed)| completed.validity != Validity::Valid).map(
-        |(own, completed)| {
-            let words = format!("repetition {} is {}", own.repetition.index, completed.validity);
-            Text::toned(words, Tone::Doubtful)
-        },
-    )
+    let words = |own: &RecordedRepetition| {
+        let validity = own.repetition.outcome.validity().filter(|own| **own != Validity::Valid)?;
+        Some(format!("{} is {validity}", session.name_of(&own.repetition)))
+    };
+    session.succeeded().filter_map(words).map(|words| Text::toned(words, Tone::Doubtful))
 }
 
 fn failures(session: &Session) -> Vec<Text> {
     let launches = session.launches.iter().filter_map(|launch| match &launch.start {
-        LaunchStart::Ready { .. } => None,
+        LaunchStart::Ready { .. } | LaunchStart::Started => None,
         LaunchStart::Failed(error) => Some(format!("launch {} failed: {error}", launch.index)),
     });
-    let repetitions = session.repetitions.iter().filter_map(|own| match &own.repetition.outcome {
-        Outcome::Completed(_) => None,
-        Outcome::Failed(error) => {
-            let repetition = &own.repetition;
-            Some(format!("{} repetition {} failed: {error}", repetition.kind, repetition.index))
-        }
+    let repetitions = session.repetitions.iter().filter_map(|own| {
+        let failure = own.repetition.outcome.failure()?;
+        Some(format!("{} failed: {failure}", session.name_of(&own.repetition)))
     });
     launches.chain(repetitions).map(|words| Text::toned(words, Tone::Bad)).collect()
 }
@@ -360,19 +333,19 @@ fn contract(session: &Session) -> Vec<Text> {
     lines
 }
 
-fn repetition(recorded: &RecordedRepetition) -> Row {
+fn repetition(session: &Session, recorded: &RecordedRepetition) -> Row {
     let repetition = &recorded.repetition;
-    let mut cells = vec![repetition.index.to_string(), repetition.launch.to_string()];
-    cells.extend(REPETITION_METRICS.map(|name| reading(recorded, name)));
-    let (outcome, tone) = match &repetition.outcome {
-        Outcome::Failed(_) => ("failed", Tone::Bad),
-        Outcome::Completed(completed) => match completed.validity {
-            Validity::Valid => ("valid", Tone::Good),
-            Validity::Suspect(_) => ("suspect", Tone::Doubtful),
-            Validity::Invalid(_) => ("invalid", Tone::Bad),
-        },
+    let mut cells = vec![session.place_of(repetition).to_string(), repetition.launch.to_string()];
+    let metrics = repetition_metrics(session.header.work.contract());
+    cells.extend(metrics.iter().map(|name| reading(recorded, name)));
+    let (outcome, tone) = match repetition.outcome.validity() {
+        None => ("failed", Tone::Bad),
+        Some(Validity::Valid) => ("valid", Tone::Good),
+        Some(Validity::Suspect(_)) => ("suspect", Tone::Doubtful),
+        Some(Validity::Invalid(_)) => ("invalid", Tone::Bad),
     };
     cells.push(outcome.to_owned());
+    cells.extend(source(&repetition.outcome));
     Row { cells, tone }
 }
 

@@ -16,10 +16,12 @@ pub(super) fn probe(roots: &Roots, cores: &[u32]) -> Result<Vec<CoreTime>, Unava
 /// `USER_HZ` is 100 on every current machine (time(7)).
 const NANOS_PER_JIFFY: u64 = 10_000_000;
 
-/// Returns the time that the hypervisor has taken from `cores` since boot, all together, in nanoseconds.
-pub(crate) fn stolen_ns(roots: &Roots, cores: &[u32]) -> Result<u64, Unavailable> {
-    let stolen = probe(roots, cores)?.iter().fold(0_u64, |jiffies, core| jiffies.saturating_add(core.steal));
-    Ok(stolen.saturating_mul(NANOS_PER_JIFFY))
+/// Returns the time that the hypervisor has taken from `cores` since boot, and the time in which they were busy, each of all
+/// together, in nanoseconds.
+pub(crate) fn stolen_and_busy_ns(roots: &Roots, cores: &[u32]) -> Result<[u64; 2], Unavailable> {
+    let times = probe(roots, cores)?;
+    let sum = |of: fn(&CoreTime) -> u64| times.iter().map(of).fold(0, u64::saturating_add);
+    Ok([sum(|core| core.steal), sum(|core| core.busy)].map(|jiffies| jiffies.saturating_mul(NANOS_PER_JIFFY)))
 }
 
 /// Returns where the time of each of `cores` went according to the text of `/proc/stat`, or the core that it does

@@ -24,14 +24,16 @@ use crate::text::field;
 /// When the process has ended, or its `stat` makes no sense.
 pub fn counters(roots: &Roots, pid: u32) -> Result<ProcessCounters, ProcessError> {
     let stat = Stat::read(roots, pid)?;
-    let threads = thread_counters(roots, pid)?;
+    let threads = Threads::of(roots, pid)?;
+    let ThreadTimes { on_cpu_ns, run_delay_ns } = ThreadTimes::of(&threads);
+    let switches = recorded(threads.sum("status", switches));
     Ok(ProcessCounters {
         user_jiffies: stat.user_jiffies,
         system_jiffies: stat.system_jiffies,
-        on_cpu_ns: threads.on_cpu_ns,
-        run_delay_ns: threads.run_delay_ns,
-        voluntary_switches: threads.voluntary_switches,
-        involuntary_switches: threads.involuntary_switches,
+        on_cpu_ns,
+        run_delay_ns,
+        voluntary_switches: switches.clone().map(|[voluntary, _]| voluntary),
+        involuntary_switches: switches.map(|[_, involuntary]| involuntary),
         minor_faults: stat.minor_faults,
         major_faults: stat.major_faults,
         threads: stat.threads,
@@ -39,34 +41,32 @@ pub fn counters(roots: &Roots, pid: u32) -> Result<ProcessCounters, ProcessError
     })
 }
 
-/// What the kernel has counted for single threads, summed over those of a process that are alive.
+/// How long the threads of a process that are alive have run and waited, together.
 #[derive(Debug)]
-pub(crate) struct ThreadCounters {
+pub(crate) struct ThreadTimes {
     /// Time on a CPU, in nanoseconds.
     pub(crate) on_cpu_ns: Reading<u64>,
     /// Time ready to run but waiting for a CPU, in nanoseconds.
     pub(crate) run_delay_ns: Reading<u64>,
-    /// Times a thread gave its CPU up.
-    pub(crate) voluntary_switches: Reading<u64>,
-    /// Times a thread was taken off its CPU.
-    pub(crate) involuntary_switches: Reading<u64>,
 }
 
-/// Returns what the threads of a process have counted: two small files a thread, and the list of threads.
+impl ThreadTimes {
+    fn of(threads: &Threads<'_>) -> Self {
+        let times = recorded(threads.times());
+        Self {
+            on_cpu_ns: times.clone().map(|[on_cpu, _]| on_cpu),
+            run_delay_ns: times.map(|[_, run_delay]| run_delay),
+        }
+    }
+}
+
+/// Returns how long the threads of a process have run and waited: one small file a thread, and the list of threads.
 ///
 /// # Errors
 ///
 /// When the process has ended.
-pub(crate) fn thread_counters(roots: &Roots, pid: u32) -> Result<ThreadCounters, ProcessError> {
-    let threads = Threads::of(roots, pid)?;
-    let times = recorded(threads.times());
-    let switches = recorded(threads.sum("status", switches));
-    Ok(ThreadCounters {
-        on_cpu_ns: times.clone().map(|[on_cpu, _]| on_cpu),
-        run_delay_ns: times.map(|[_, run_delay]| run_delay),
-        voluntary_switches: switches.clone().map(|[voluntary, _]| voluntary),
-        involuntary_switches: switches.map(|[_, involuntary]| involuntary),
-    })
+pub(crate) fn thread_times(roots: &Roots, pid: u32) -> Result<ThreadTimes, ProcessError> {
+    Ok(ThreadTimes::of(&Threads::of(roots, pid)?))
 }
 
 /// The columns of `/proc/<pid>/stat` that matter here.

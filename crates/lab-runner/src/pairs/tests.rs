@@ -134,6 +134,7 @@ fn letter(kind: RepetitionKind, outcome: &Outcome) -> char {
                 _ => 'i',
             }
         }
+        (_, Outcome::Ran(_) | Outcome::Imported(_)) => '?',
     }
 }
 

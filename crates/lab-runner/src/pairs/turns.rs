@@ -191,7 +191,6 @@ mod tests {
             steal_ns: unseen(),
             run_delay_ns: unseen(),
             own_cpu_ns: unseen(),
-            involuntary_switches: unseen(),
             waiting_cpu_ns: unseen(),
         }
     }

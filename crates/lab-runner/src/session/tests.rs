@@ -45,12 +45,7 @@ impl Instruments for Disturbed {
 
     fn glance(&mut self) -> Glance {
         let unseen = || Reading::Unavailable("nobody asks here".to_owned());
-        Glance {
-            steal_ns: unseen(),
-            run_delay_ns: unseen(),
-            involuntary_switches: unseen(),
-            cpu_ns: unseen(),
-        }
+        Glance { steal_ns: unseen(), busy_ns: unseen(), run_delay_ns: unseen(), cpu_ns: unseen() }
     }
 }
 
@@ -169,6 +164,7 @@ fn letter(repetition: &Repetition) -> char {
         }
         (RepetitionKind::Warmup, Outcome::Failed(_)) => 'x',
         (RepetitionKind::Measured, Outcome::Failed(_)) => 'X',
+        (_, Outcome::Ran(_) | Outcome::Imported(_)) => '?',
     }
 }
 

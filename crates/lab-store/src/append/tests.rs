@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use lab_core::record::Session;
+use lab_core::record::{Outcome, Session};
 
 use super::*;
 use crate::fixture::{
@@ -217,9 +217,7 @@ fn a_run_killed_inside_an_append_loses_that_append_alone() {
         let (repetition, measurements) = measured(1, 0, 0);
         let columns = OutcomeColumns::of(id(1), &repetition)?;
         insert_repetition(connection, id(1), &repetition, &columns)?;
-        for measurement in &measurements {
-            insert_measurement(connection, id(1), 0, measurement)?;
-        }
+        insert_measurements(connection, id(1), 0, &measurements)?;
         // What a kill leaves on the disk at this instant.
         std::fs::copy(&path, &copied).unwrap();
         std::fs::copy(path.with_file_name("lab.sqlite-wal"), copied.with_file_name("copy.sqlite-wal"))
@@ -268,4 +266,19 @@ fn a_store_opened_for_reading_takes_nothing() {
         scratch.path.display()
     );
     check_refused(&mut scratch, &sentence, |store| store.append_launch(id(1), &launch(1)));
+}
+
+#[test]
+fn an_append_waits_longer_than_what_is_asked_of_the_store_after_it() {
+    let mut scratch = begun();
+    let wait_ms = |connection: &Connection| -> u32 {
+        connection.pragma_query_value(None, "busy_timeout", |row| row.get(0)).unwrap()
+    };
+    scratch.store.append_launch(id(1), &launch(1)).unwrap();
+    let wait_ms = u64::from(wait_ms(scratch.store.connection()));
+    assert_eq!(wait_ms, crate::error::BUSY_SECONDS * 1_000);
+    let transaction = scratch.store.begin_append("recording").unwrap();
+    assert!(!transaction.is_autocommit());
+    drop(transaction);
+    assert!(scratch.store.connection().is_autocommit());
 }

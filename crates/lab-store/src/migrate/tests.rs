@@ -6,7 +6,10 @@ use lab_core::digest::Digest;
 
 use super::*;
 use crate::chain::RECORDED;
-use crate::fixture::{Scratch, name_and_calibrate, record, scratch, session};
+use crate::fixture::{
+    Scratch, archive_all, id, long_session, name_and_calibrate, record, record_import, record_unfinished,
+    scratch, session,
+};
 use crate::open::Store;
 
 #[test]
@@ -17,6 +20,8 @@ fn a_released_migration_is_never_edited() {
         ("0002_observations", "af73d7edcd57eff27928a62bc819d5f15226476d0682575b78738a44a786d4d4"),
         ("0003_experiments", "4b88ded38ab9602c0edd723265dce32fe38566ccb919d2ff99cc37bdd4909135"),
         ("0004_until", "fed1165742a20da8fd0b539664ee6911d0f4e71d30eb8ba7f8c560554d4c019f"),
+        ("0005_other_contracts", "1bfae677b44e2e7d05f07b6a1664c7a067f6522d68d56b985a36d59c86241239"),
+        ("0006_archive", "f8823649396b5a057c56c10c316e477067f825c31bfca63b226506a9fa7ff9de"),
     ];
     let actual: Vec<(&str, String)> = MIGRATIONS
         .iter()
@@ -40,6 +45,8 @@ fn full() -> Scratch {
     let mut scratch = scratch();
     record(&mut scratch.store, &session(1));
     name_and_calibrate(&mut scratch.store, session(1).header.id);
+    record_import(&mut scratch.store, 2);
+    archive_all(&mut scratch, "archive.sqlite");
     scratch
 }
 
@@ -191,7 +198,7 @@ fn an_ended_session_takes_no_row_through_raw_sql_either() {
 #[test]
 fn a_measurement_has_a_value_or_a_reason_and_never_both_or_neither() {
     let mut scratch = scratch();
-    crate::fixture::record_unfinished(&mut scratch.store, &session(1));
+    record_unfinished(&mut scratch.store, &session(1));
     let raw = scratch.raw();
     for (readings, admitted) in [("1.0, 'x'", false), ("NULL, NULL", false), ("1.0, NULL", true)] {
         let sql = format!(
@@ -199,6 +206,86 @@ fn a_measurement_has_a_value_or_a_reason_and_never_both_or_neither() {
         );
         assert_eq!(raw.execute(&sql, []).is_ok(), admitted, "{readings}");
     }
+}
+
+/// A store with a session that has ended and one that has not, both with long timelines, and a row that says where the
+/// timeline of repetition 1 of either went.
+fn about_to_move() -> Scratch {
+    let mut scratch = scratch();
+    record(&mut scratch.store, &long_session(1));
+    record_unfinished(&mut scratch.store, &long_session(2));
+    let digest = "0".repeat(64);
+    let mut sql = format!("INSERT INTO archive VALUES (1, 0, '/a', 'a', '{digest}', 1, '{{}}');");
+    for n in [1, 2] {
+        sql += &format!(
+            "INSERT INTO archived SELECT 'repetition:' || session || ':' || idx, 1, '{digest}', length(timeline)
+             FROM repetition WHERE session = '{}' AND idx = 1;",
+            id(n)
+        );
+    }
+    scratch.raw().execute_batch(&sql).unwrap();
+    scratch
+}
+
+#[test]
+fn a_timeline_becomes_empty_only_after_its_session_ended_and_a_row_says_where_it_went() {
+    let scratch = about_to_move();
+    let raw = scratch.raw();
+    let update = |n: u32, index: u32, set: &str| {
+        format!("UPDATE repetition SET {set} WHERE session = '{}' AND idx = {index}", id(n))
+    };
+    for sql in [
+        update(1, 3, "timeline = X''"),
+        update(1, 4, "timeline = X''"),
+        update(2, 1, "timeline = X''"),
+        update(1, 1, "timeline = NULL"),
+        update(1, 1, "timeline = X'01'"),
+        update(1, 1, "timeline = X'', body = ''"),
+        update(1, 1, "timeline = X'', idx = 99"),
+        update(1, 1, "timeline = X'', validity = 'invalid'"),
+        "DELETE FROM archived".to_owned(),
+        "UPDATE archived SET archive = 2".to_owned(),
+    ] {
+        check_refused(&raw, "repetition", &sql);
+    }
+    assert_eq!(raw.execute(&update(1, 1, "timeline = X''"), []).unwrap(), 1);
+    check_refused(&raw, "repetition", &update(1, 1, "timeline = X''"));
+}
+
+#[test]
+fn a_timeline_of_another_length_than_the_row_says_stays() {
+    let scratch = scratch_with_wrong_length();
+    let sql = format!("UPDATE repetition SET timeline = X'' WHERE session = '{}' AND idx = 1", id(1));
+    check_refused(&scratch.raw(), "repetition", &sql);
+}
+
+fn scratch_with_wrong_length() -> Scratch {
+    let mut scratch = scratch();
+    record(&mut scratch.store, &long_session(1));
+    let digest = "0".repeat(64);
+    scratch
+        .raw()
+        .execute_batch(&format!(
+            "INSERT INTO archive VALUES (1, 0, '/a', 'a', '{digest}', 1, '{{}}');
+             INSERT INTO archived VALUES ('repetition:{}:1', 1, '{digest}', 7);",
+            id(1)
+        ))
+        .unwrap();
+    scratch
+}
+
+#[test]
+fn archives_grow_only_at_their_end() {
+    let full = full();
+    let raw = full.raw();
+    for seq in ["1", "3", "0", "NULL"] {
+        let sql = format!(
+            "INSERT INTO archive SELECT {seq}, created_at, path, relative, digest, bytes, body FROM archive"
+        );
+        check_refused(&raw, "archive", &sql);
+    }
+    let next = "INSERT INTO archive SELECT 2, created_at, path, relative, digest, bytes, body FROM archive";
+    assert_eq!(raw.execute(next, []).unwrap(), 1);
 }
 
 /// Makes a store as a lab left it that knew only so many migrations, with session 1 in it.
@@ -241,6 +328,6 @@ fn a_store_of_an_older_schema_is_brought_up_to_date_and_keeps_its_rows() {
 fn a_store_of_an_older_schema_is_not_changed_by_reading() {
     let (_folder, path) = of_schema(2);
     let error = Store::open_read_only(&path).unwrap_err().to_string();
-    assert!(error.contains("has schema 2, this lab needs 4"), "{error}");
+    assert!(error.contains("has schema 2, this lab needs 6"), "{error}");
     assert_eq!(schema_of(&Connection::open(&path).unwrap()).unwrap(), 2);
 }

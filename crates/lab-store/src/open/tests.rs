@@ -130,7 +130,7 @@ fn a_newer_store_opens_for_reading_and_says_why() {
         let reason = ReadOnlyReason::Newer { found: 99, known: known_schema() };
         assert_eq!(store.mode(), Mode::ReadOnly { reason });
         assert_eq!(store.load(&id(1)).unwrap(), session(1));
-        let why = "was written by a newer lab (schema 99, this one knows 4); use that lab, or record into another \
+        let why = "was written by a newer lab (schema 99, this one knows 6); use that lab, or record into another \
                    store";
         let place = scratch.path.display();
         assert_eq!(
@@ -147,7 +147,7 @@ fn an_older_store_is_not_read_before_it_is_brought_up_to_date() {
     scratch.raw().pragma_update(None, "user_version", 0).unwrap();
     let error = Store::open_read_only(&scratch.path).unwrap_err();
     let expected = format!(
-        "the store `{}` has schema 0, this lab needs 4: open it once for writing to bring it up to date",
+        "the store `{}` has schema 0, this lab needs 6: open it once for writing to bring it up to date",
         scratch.path.display()
     );
     assert_eq!(error.to_string(), expected);

@@ -54,6 +54,7 @@ fn a_line_of_a_listing_says_what_the_session_says() {
         model_name: "tiny-synthetic".to_owned(),
         status: session.status(),
         completed: 2,
+        invalid: 0,
         repeat: 3,
         tokens_per_sec: row.tokens_per_sec,
         fingerprint: session.fingerprint_digest().short(),
@@ -90,7 +91,7 @@ fn the_listed_mean_leaves_invalid_repetitions_out_and_is_absent_without_a_value(
     for row in scratch.store.list(&ListFilter::default()).unwrap() {
         let samples = scratch.store.load(&row.id).unwrap().samples(LISTED_METRIC);
         assert_eq!(row.tokens_per_sec, samples.ok().map(|samples| samples[0]), "{row:?}");
-        assert_eq!(row.completed, 2);
+        assert_eq!((row.completed, row.invalid), (2, u32::from(row.id == id(1))));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a verification can find.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use lab_core::digest::Digest;
 use lab_core::metric::Reading;
@@ -115,6 +116,25 @@ pub enum Finding {
         /// What the raw data give.
         derived: Reading<f64>,
     },
+    /// The stored bytes of an imported file are not those that its digest is of.
+    SourceDamaged {
+        /// The digest of the file.
+        digest: Digest,
+        /// What is wrong.
+        message: String,
+    },
+    /// A row says that raw data left, and they are still there, or no row is there that they could have left.
+    ArchivedWithoutRow {
+        /// What is said to have left, as the chain names it.
+        subject: String,
+    },
+    /// An archive does not hold what left the store.
+    ArchiveDamaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// Measurements of a warm-up or a failure.
     UnexpectedMeasurements {
         /// The session.
@@ -174,6 +194,21 @@ impl fmt::Display for Finding {
                 f,
                 "repetition {repetition} of session {session} is a warm-up or a failure and has measurements"
             ),
+            Self::SourceDamaged { digest, message } => {
+                write!(
+                    f,
+                    "the stored bytes of the imported file {digest} are not what was imported: {message}"
+                )
+            }
+            Self::ArchivedWithoutRow { subject } => {
+                write!(
+                    f,
+                    "the raw data of `{subject}` are said to have left, and no row is there that they left"
+                )
+            }
+            Self::ArchiveDamaged { path, message } => {
+                write!(f, "the archive `{}` does not hold what left the store: {message}", path.display())
+            }
             Self::Unchecked { what, message } => write!(f, "{what} could not be checked: {message}"),
         }
     }

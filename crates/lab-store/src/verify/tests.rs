@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::chain::{BASELINE, CALIBRATION};
-use crate::fixture::{Scratch, id, name_and_calibrate, record, record_unfinished, scratch, session};
+use crate::fixture::{
+    Scratch, archive_all, id, name_and_calibrate, record, record_import, record_unfinished, scratch, session,
+};
 
 /// A store with two sessions, a baseline and a calibration, and no trigger left to protect it.
 fn unprotected() -> Scratch {
@@ -10,11 +12,23 @@ fn unprotected() -> Scratch {
     record(&mut scratch.store, &session(1));
     record(&mut scratch.store, &session(2));
     name_and_calibrate(&mut scratch.store, id(1));
+    drop_triggers(&scratch);
+    scratch
+}
+
+/// The same with an imported file besides, whose bytes have left.
+fn unprotected_with_archive() -> Scratch {
+    let mut scratch = unprotected();
+    record_import(&mut scratch.store, 3);
+    archive_all(&mut scratch, "archive.sqlite");
+    scratch
+}
+
+fn drop_triggers(scratch: &Scratch) {
     let raw = scratch.raw();
     for trigger in triggers(&raw) {
         raw.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
     }
-    scratch
 }
 
 fn triggers(connection: &Connection) -> Vec<String> {
@@ -144,7 +158,7 @@ fn every_column_of_every_row_is_covered() {
     for table in RECORDED.map(|recorded| recorded.table) {
         for column in columns(table) {
             // A store of its own: what was changed in another column would be found in its stead.
-            let scratch = unprotected();
+            let scratch = unprotected_with_archive();
             let raw = scratch.raw();
             raw.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").unwrap();
             // One more character, one more number, one byte less: another value of the same type.

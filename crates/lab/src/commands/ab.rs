@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LAYOUTS", default_value = "shared", hide = true)]
     layouts: ChosenLayouts,
     /// Rounds of uninterrupted repetitions at the end, to check what turns found.
-    #[arg(long, value_name = "N", default_value = "2", hide = true)]
+    #[arg(long, value_name = "N", default_value = "4", hide = true)]
     closing: u32,
     /// Rounds of uninterrupted repetitions behind every pair [default: 1 where a meter is judged, else 0].
     #[arg(long, value_name = "N", hide = true)]
@@ -302,7 +302,7 @@ impl Running<'_> {
             Event::Begins(_) => Ok(()),
             Event::Launch(launch) => recording.launch(launch, self.store),
             Event::Repetition(repetition) => {
-                if let Some(trouble) = recording::trouble(&repetition) {
+                if let Some(trouble) = recording::trouble(&recording.session, &repetition) {
                     self.line.say(&format!("side {side:?}: {trouble}"));
                 }
                 recording.repetition(repetition, self.store)

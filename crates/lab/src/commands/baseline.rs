@@ -150,10 +150,10 @@ fn unfit(session: &Session) -> Option<&'static str> {
         SessionStatus::Failed => Some("it failed, no measured repetition completed"),
         SessionStatus::Unfinished => Some("it is unfinished: it still runs, or it was killed"),
         SessionStatus::Completed | SessionStatus::Incomplete | SessionStatus::Interrupted => {
-            match (session.usable().count(), session.completed().count()) {
-                (0, 0) => Some("no measured repetition completed"),
-                (0, _) => Some("no repetition of it counts, all that completed are invalid"),
-                _ => None,
+            match (session.has_usable(), session.succeeded().next()) {
+                (true, _) => None,
+                (false, None) => Some("no measured repetition completed"),
+                (false, Some(_)) => Some("no repetition of it counts, all that completed are invalid"),
             }
         }
     }
@@ -163,8 +163,10 @@ fn unfit(session: &Session) -> Option<&'static str> {
 fn reservations(session: &Session) -> Vec<String> {
     // One that stopped by its plan was asked for no more than it has.
     let is_fixed = session.header.until.is_none();
-    let asked = if is_fixed { session.header.repeat as usize } else { session.completed().count() };
-    let usable: Vec<&Validity> = session.usable().map(|(_, completed)| &completed.validity).collect();
+    let asked = if is_fixed { session.header.repeat as usize } else { session.succeeded().count() };
+    let in_turn = session.is_lock_step();
+    let counting = session.succeeded().filter(|own| own.counts(in_turn));
+    let usable: Vec<&Validity> = counting.filter_map(|own| own.repetition.outcome.validity()).collect();
     let n_suspect = usable.iter().filter(|validity| matches!(validity, Validity::Suspect(_))).count();
     let mut notes = Vec::new();
     if usable.len() < asked {

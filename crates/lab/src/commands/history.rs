@@ -10,8 +10,9 @@ use lab_compare::change_point::{
 };
 use lab_compare::history::{SessionMean, session_means};
 use lab_core::fingerprint::{Difference, PartKind};
-use lab_core::metric::{METRICS, Metric, Reading, find};
+use lab_core::metric::{Metric, Reading, all_metrics, find};
 use lab_core::nearest::nearest;
+use lab_core::plan::PlanFile;
 use lab_core::record::Session;
 use lab_core::validity::Validity;
 use lab_formats::history::{
@@ -31,6 +32,7 @@ Examples:
   lab history plans/smollm2.toml
   lab history smollm2 --metric ttft_ms --limit 50
   lab history smollm2 --family 3f2a9c1d --format json
+  lab history plans/smoke.toml --metric elapsed_sec
 
 A family is the sessions that share model, plan, backend and hardware; the engine may differ from one to the next. Sides of
 paired experiments are left out. Change points are no verdict: `lab compare` judges two sessions.";
@@ -57,7 +59,7 @@ pub(crate) struct Arguments {
 
 fn metric(name: &str) -> std::result::Result<&'static Metric, String> {
     find(name).ok_or_else(|| {
-        let likely = nearest(name, METRICS.iter().map(|metric| metric.name));
+        let likely = nearest(name, all_metrics().map(|metric| metric.name));
         let meant = likely.map_or(String::new(), |known| format!("did you mean `{known}`? "));
         format!("no metric has this name; {meant}`lab metrics` lists them")
     })
@@ -96,12 +98,15 @@ fn plan_name(typed: &str, store: &Store, global: &Global) -> Result<String> {
             None => failure.hint("`lab list` shows the plans in the store"),
         });
     }
-    let plan = plan_file::load(Path::new(typed), global.color)?;
-    if names.contains(&plan.name) {
-        return Ok(plan.name);
+    let plan = plan_file::load_any(Path::new(typed), global.color)?;
+    if names.iter().any(|name| name == plan.name()) {
+        return Ok(plan.name().to_owned());
     }
-    let failure = Failure::usage(anyhow!("the store holds no session of plan `{}` (`{typed}`)", plan.name));
-    Err(failure.hint(format!("`lab run {typed}` records one")))
+    let failure = Failure::usage(anyhow!("the store holds no session of plan `{}` (`{typed}`)", plan.name()));
+    Err(failure.hint(match plan {
+        PlanFile::Engine(_) | PlanFile::Command(_) => format!("`lab run {typed}` records one"),
+        PlanFile::Contract(_) => format!("`lab import … --plan {typed}` records one"),
+    }))
 }
 
 /// Returns the family whose digest begins so, or else the one with the newest session, and a word about the others.
@@ -208,7 +213,9 @@ fn row(
     let header = &session.header;
     let engine = HistoryEngine::of(&header.fingerprint.engine);
     let before = index.checked_sub(1).map(|before| &sessions[before].header.fingerprint.engine);
-    let is_suspect = |validity: &Validity| matches!(validity, Validity::Suspect(_));
+    let in_turn = session.is_lock_step();
+    let counting = session.succeeded().filter(|own| own.counts(in_turn));
+    let validities = counting.filter_map(|own| own.repetition.outcome.validity());
     Ok(HistorySession {
         id: header.id.to_string(),
         short_id: store.short_id(&header.id)?,
@@ -216,7 +223,7 @@ fn row(
         engine_changed: before.is_some_and(|before| before.digest().to_string() != engine.digest),
         engine,
         launches: mean.value().map_or(0, |own| own.n_launches),
-        suspect: session.usable().filter(|(_, completed)| is_suspect(&completed.validity)).count(),
+        suspect: validities.filter(|own| matches!(own, Validity::Suspect(_))).count(),
         mean: mean.value().map(|own| own.mean),
         unavailable: mean.reason().map(str::to_owned),
         relative_to_first: mean.value().zip(first).map(|(own, first)| own.mean / first - 1.0),

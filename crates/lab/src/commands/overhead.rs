@@ -4,6 +4,8 @@
 //! on. Between launches a machine varies by several percent, so launches cannot show half a percent; neighbouring blocks
 //! of one process can.
 
+mod judged;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use lab_compare::paired::{
-    Arm, Block, LEAST_BLOCKS, PairedEffect, blocks_needed, is_equivalent, paired_effect,
-};
+use lab_compare::paired::{Arm, Block, LEAST_BLOCKS, Outside};
 use lab_core::clock::Clock as _;
 use lab_core::engine::{BeginRequest, Tokens};
 use lab_core::metric::Reading;
@@ -21,7 +21,7 @@ use lab_core::plan::Plan;
 use lab_core::workload::{Stop, Workload};
 use lab_formats::overhead::{OVERHEAD_SCHEMA, OverheadConclusion, OverheadDocument};
 use lab_formats::{overhead, page, table};
-use lab_host::clock::Monotonic;
+use lab_host::clock::{Monotonic, process_cpu_ns};
 use lab_runner::Launched;
 
 use crate::bench::{Bench, Host};
@@ -32,14 +32,16 @@ use crate::instruments::Instruments;
 use crate::plan_file;
 use crate::progress::RunLine;
 use crate::terminal::{Format, print};
+use judged::{Judged, Toggled};
 
 const EXAMPLES: &str = "\
 Examples:
   lab overhead plans/smollm2-q8.toml
   lab overhead plans/smollm2-q8.toml --blocks 2401 --tokens 8 --format json
 
+Blocks in which others used the machine are left out, never slow ones; rules that the plan's `[gate]` admits leave none out.
 Nothing is stored. Exit status: 0 the instruments change the time of a token by no more than the margin, 1 they change it by
-more, either way, 3 the blocks cannot tell (ask for more, on a quiet machine).";
+more, either way, 3 the blocks cannot tell (ask for more, on a quiet machine), or others used the machine in too many of them.";
 
 /// What `lab overhead` takes.
 #[derive(Debug, Args)]
@@ -75,8 +77,8 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     refuse_without_instruments(&plan, &bench)?;
     bench.calibrate(&plan, global)?;
     let toggled = measure(&plan, arguments, &bench)?;
-    let effect = paired_effect(&toggled.blocks).map_err(|error| Failure::run(anyhow!(error)))?;
-    let document = document(&plan, arguments, &bench.instruments, &toggled, &effect);
+    let judged = Judged::of(&toggled).map_err(|error| Failure::run(anyhow!(error)))?;
+    let document = document(&plan, arguments, &bench.instruments, &toggled, &judged);
     match arguments.format {
         Format::Json => print(&overhead::to_text(&document))?,
         Format::Table => print(&table::render(&page::overhead(&document), global.color.table_style()))?,
@@ -97,15 +99,6 @@ fn refuse_without_instruments(plan: &Plan, bench: &Bench<'_>) -> Result<()> {
         .hint("raise `sample_hz` in `[instruments]`, or name an energy source"))
 }
 
-/// What a toggle experiment saw.
-struct Toggled {
-    blocks: Vec<Block>,
-    /// The sampling thread's share of each block with instruments, in percent.
-    sampler: Vec<f64>,
-    /// Its ticks in all of them.
-    n_ticks: usize,
-}
-
 /// Starts one engine, warms it up, and toggles the instruments.
 fn measure(plan: &Plan, arguments: &Arguments, bench: &Bench<'_>) -> Result<Toggled> {
     let mut launched = bench.launcher.launch(0, &bench.hello, &bench.instruments, None)?;
@@ -116,8 +109,15 @@ fn measure(plan: &Plan, arguments: &Arguments, bench: &Bench<'_>) -> Result<Togg
     }
     // A block is so many tokens, whatever they say.
     let workload = Workload { stop: Stop::Length, ..bench.workload.clone() };
-    let toggled = Toggled { blocks: Vec::new(), sampler: Vec::new(), n_ticks: 0 };
-    let mut toggle = Toggle { launched: &mut launched, workload: &workload, generated: 0, toggled };
+    let mut toggle = Toggle {
+        launched: &mut launched,
+        workload: &workload,
+        threads: bench.launcher.backend.threads,
+        n_cores: bench.launcher.backend.cores.len(),
+        admitted: &plan.gate.admit,
+        generated: 0,
+        toggled: Toggled::default(),
+    };
     toggle.blocks(arguments.blocks, arguments.tokens)?;
     let toggled = toggle.toggled;
     let n_on = toggled.blocks.iter().filter(|block| block.arm == Arm::On).count();
@@ -135,6 +135,12 @@ fn measure(plan: &Plan, arguments: &Arguments, bench: &Bench<'_>) -> Result<Togg
 struct Toggle<'t, 'a> {
     launched: &'t mut Launched<'a>,
     workload: &'t Workload,
+    /// Threads that the engine computes with.
+    threads: u32,
+    /// Cores that it may use.
+    n_cores: usize,
+    /// Rules of validity that leave no block out.
+    admitted: &'t [String],
     /// Tokens of the generation begun; 0 before the first.
     generated: u32,
     toggled: Toggled,
@@ -170,7 +176,12 @@ impl Toggle<'_, '_> {
         if arm == Arm::On {
             self.launched.instruments.begin();
         }
+        // The glances cost both arms the same, and no block.
+        let before = self.launched.instruments.glance();
+        let cpu_ns = process_cpu_ns();
         let answer = self.launched.engine.step(n_tokens, Monotonic.now_ns());
+        let harness_cpu_ns = process_cpu_ns().saturating_sub(cpu_ns);
+        let after = self.launched.instruments.glance();
         if arm == Arm::On {
             let seen = self.launched.instruments.end();
             if let (Reading::Value(samples), Ok(tokens)) = (&seen.samples, &answer) {
@@ -186,7 +197,17 @@ impl Toggle<'_, '_> {
             )));
         }
         self.generated += n_tokens;
-        Ok(Block { arm, tokens: n_tokens, time_ns: time_ns(&tokens) })
+        let (time_ns, threads, n_cores) = (time_ns(&tokens), self.threads, self.n_cores);
+        let (before, after) = (&before, &after);
+        self.heed(&Outside { before, after, harness_cpu_ns, time_ns, threads, n_cores });
+        Ok(Block { arm, tokens: n_tokens, time_ns })
+    }
+
+    /// Notes what others did to a block.
+    fn heed(&mut self, outside: &Outside<'_>) {
+        let is_admitted = |rule: &&str| self.admitted.iter().any(|own| own == rule);
+        let rules = outside.disturbances().into_iter().filter(|rule| !is_admitted(rule));
+        self.toggled.disturbances.push(rules.collect());
     }
 
     /// Begins a new generation where the one begun is full. Its first token belongs to no block.
@@ -222,50 +243,38 @@ fn document(
     arguments: &Arguments,
     instruments: &Instruments,
     toggled: &Toggled,
-    effect: &PairedEffect,
+    judged: &Judged,
 ) -> OverheadDocument {
-    let Toggled { blocks, sampler, n_ticks } = toggled;
-    let margin = arguments.margin / 100.0;
+    let (effect, margin) = (&judged.effect, arguments.margin / 100.0);
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
     OverheadDocument {
         schema: OVERHEAD_SCHEMA,
         plan: plan.name.clone(),
         model: plan.model.name.clone(),
         sample_hz: instruments.set.sample_hz,
-        meters: instruments
-            .set
-            .meters
-            .clone()
-            .map(|meters| meters.into_iter().map(|own| own.source).collect()),
-        blocks: blocks.len(),
+        meters: sources(instruments),
+        blocks: toggled.blocks.len(),
         tokens_a_block: arguments.tokens,
-        token_ms_off: token_ms(blocks, Arm::Off),
-        token_ms_on: token_ms(blocks, Arm::On),
+        blocks_left_out: toggled.is_disturbed().into_iter().filter(|own| *own).count(),
+        left_out_by: toggled.left_out_by(),
+        comparisons: judged.n_comparisons,
+        comparisons_left: judged.n_left,
+        too_disturbed: judged.is_too_disturbed,
+        token_ms_off: toggled.token_ms(Arm::Off, judged),
+        token_ms_on: toggled.token_ms(Arm::On, judged),
         change_percent: percent(effect.ratio),
         low_percent: percent(effect.low),
         high_percent: percent(effect.high),
         margin_percent: arguments.margin,
-        conclusion: conclusion(effect, margin),
-        blocks_needed: blocks_needed(effect, margin),
-        sampler_cpu_percent: mean(sampler),
-        sampler_ticks: *n_ticks,
+        conclusion: judged.conclusion(margin),
+        blocks_needed: judged.blocks_needed(margin),
+        sampler_cpu_percent: mean(&toggled.sampler),
+        sampler_ticks: toggled.n_ticks,
     }
 }
 
-/// Returns the mean time of a token in the blocks of an arm, in milliseconds.
-#[expect(clippy::cast_precision_loss, reason = "no experiment comes near 2^53 ns")]
-fn token_ms(blocks: &[Block], arm: Arm) -> f64 {
-    let of_arm = || blocks.iter().filter(|block| block.arm == arm);
-    let nanos: u64 = of_arm().map(|block| block.time_ns).sum();
-    let tokens: u64 = of_arm().map(|block| u64::from(block.tokens)).sum();
-    nanos as f64 / tokens.max(1) as f64 / 1e6
-}
-
-fn conclusion(effect: &PairedEffect, margin: f64) -> OverheadConclusion {
-    let is_beyond = effect.low > 1.0 + margin || effect.high < 1.0 - margin;
-    match (is_equivalent(effect, margin), is_beyond) {
-        (true, _) => OverheadConclusion::Equivalent,
-        (false, true) => OverheadConclusion::Beyond,
-        (false, false) => OverheadConclusion::Inconclusive,
-    }
+/// Names the energy meters that are read.
+fn sources(instruments: &Instruments) -> Reading<Vec<String>> {
+    let meters = instruments.set.meters.clone();
+    meters.map(|meters| meters.into_iter().map(|own| own.source).collect())
 }

@@ -1,5 +1,7 @@
 //! `lab plan check`: what a plan would do, before it does it.
 
+mod command;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -8,7 +10,7 @@ use lab_core::energy::MeterInfo;
 use lab_core::fingerprint::Isolation;
 use lab_core::metric::METRICS;
 use lab_core::model::ModelSource;
-use lab_core::plan::{EnergySource, EngineKind, Plan};
+use lab_core::plan::{EnergySource, EngineKind, Plan, PlanFile};
 use lab_core::record::{Session, SessionStatus};
 use lab_core::workload::{Decode, PromptSpec, Sampling, Stop, Workload};
 use lab_formats::plan_check::{
@@ -58,7 +60,11 @@ pub(crate) struct CheckArguments {
 
 pub(crate) fn carry_out(command: &Command, global: &Global) -> Result<Exit> {
     let Command::Check(arguments) = command;
-    let plan = plan_file::load(&arguments.plan, global.color)?;
+    let plan = match plan_file::load_any(&arguments.plan, global.color)? {
+        PlanFile::Engine(plan) => *plan,
+        PlanFile::Command(plan) => return command::carry_out(&plan, arguments, global),
+        PlanFile::Contract(plan) => return Err(plan_file::measures_nothing(&plan)),
+    };
     let (document, exit) = check(&plan, arguments, global)?;
     match arguments.format {
         Format::Json => print(&plan_check::to_text(&document))?,

@@ -1,5 +1,9 @@
 //! `lab run`: carry out a plan and store the session.
 
+mod command;
+mod emission;
+mod publish;
+mod spool;
 mod until;
 
 use std::cell::RefCell;
@@ -14,7 +18,7 @@ use lab_core::clock::Clock as _;
 use lab_core::engine::EngineError;
 use lab_core::fingerprint::{Mode, PartKind};
 use lab_core::metric::speed;
-use lab_core::plan::Plan;
+use lab_core::plan::{Plan, PlanFile};
 use lab_core::record::{
     LaunchStart, Outcome, Repetition, RepetitionKind, Session, SessionHeader, SessionStatus,
 };
@@ -35,6 +39,8 @@ use crate::terminal::{Format, print, say};
 use crate::{plan_file, store};
 
 use super::compare;
+use emission::{Emission, Phases};
+use publish::{Publication, PublishOptions};
 use until::Target;
 
 const EXAMPLES: &str = "\
@@ -43,6 +49,9 @@ Examples:
   lab run plans/smollm2.toml --format json > session.json
   lab run plans/smollm2.toml --profile --replace-invalid
   lab run plans/smollm2.toml --until decided-against @main --vary engine
+  lab run plans/quickstart.toml --emit-metrics metrics.json
+  lab run plans/smollm2.toml --publish mqtt://broker
+  lab run plans/smoke.toml
 
 Every repetition is stored as soon as it ends; Ctrl-C keeps what has finished. With `--until decided-against SESSION` launches
 are added until it is decided whether they change what that session measured, and the comparison is printed; it ends as
@@ -69,33 +78,58 @@ pub(crate) struct Arguments {
     /// With `--until`: the part of the fingerprint that is meant to differ from that session's.
     #[arg(long, value_name = "PART", value_parser = compare::part, requires = "until")]
     vary: Option<PartKind>,
+    /// Write the session as the metrics document of a workflow, too (docs/workflow.md).
+    #[arg(long, value_name = "FILE")]
+    emit_metrics: Option<PathBuf>,
     /// Slow the engine down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
     #[arg(long, value_name = "DELAY", hide = true)]
     delay: Option<Delay>,
     /// What to print when the session has ended.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    publish: PublishOptions,
+}
+
+impl Arguments {
+    fn emission(&self, global: &Global) -> Result<Option<Emission>> {
+        let needed = [self.plan.as_path(), global.store.as_path()];
+        self.emit_metrics.as_deref().map(|path| Emission::prepare(path, needed)).transpose()
+    }
 }
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
-    let plan = plan_file::load(&arguments.plan, global.color)?;
+    let begun_ns = Monotonic.now_ns();
+    match plan_file::load_any(&arguments.plan, global.color)? {
+        PlanFile::Engine(plan) => ask_engine(&plan, arguments, begun_ns, global),
+        PlanFile::Command(plan) => command::carry_out(&plan, arguments, global),
+        PlanFile::Contract(plan) => Err(plan_file::measures_nothing(&plan)),
+    }
+}
+
+/// Carries out a plan that asks an engine.
+fn ask_engine(plan: &Plan, arguments: &Arguments, begun_ns: u64, global: &Global) -> Result<Exit> {
+    let planned_ns = Monotonic.now_ns();
+    let emission = arguments.emission(global)?;
+    let publication = Publication::of(&arguments.publish, global)?;
     let instead = Instead { program: None, delay: arguments.delay };
-    let host = Host::resolve(&plan, global)?.with(instead, &plan.engine.kind)?;
+    let host = Host::resolve(plan, global)?.with(instead, &plan.engine.kind)?;
     let mut store = store::open_for_recording(&global.store)?;
-    let target = Target::of(arguments, &plan, &store)?;
+    let target = Target::of(arguments, plan, &store)?;
     let interrupted = Arc::new(AtomicBool::new(false));
-    let mut bench = Bench::ready(&plan, &arguments.plan, &host, &interrupted, global)?;
-    bench.calibrate(&plan, global)?;
+    let mut bench = Bench::ready(plan, &arguments.plan, &host, &interrupted, global)?;
+    let ready_ns = Monotonic.now_ns();
+    bench.calibrate(plan, global)?;
     // Only from here on is there something that Ctrl-C must end in order.
     recording::listen_for_interruption(&interrupted)?;
     let repeat = target.as_ref().map(Target::most).or(arguments.repeat).unwrap_or(plan.run.repeat);
-    let mut header = recording::header(&plan, repeat, Mode::Alone, &bench)?;
+    let mut header = recording::header(plan, repeat, Mode::Alone, &bench)?;
     header.until = target.as_ref().map(Target::until);
     if let Some(target) = &target {
         target.check(&header)?;
     }
-    announce(&plan, &header);
-    warn(&plan, &header, &store)?;
+    announce(plan, &header);
+    warn(plan, &header, &store)?;
     let order = Order {
         workload: &bench.workload,
         load: &bench.load_request(),
@@ -106,26 +140,43 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         replace_invalid: arguments.replace_invalid,
         profile: arguments.profile,
     };
-    let session = record(&order, &bench, header, target.as_ref(), &mut store)?;
-    match target {
-        None => {
-            show(&session, arguments.format, global)?;
-            Ok(conclude(&session, &store)?)
-        }
-        Some(target) => {
-            let report = target.compare(&session);
-            compare::show(&report, arguments.format, global)?;
-            Ok(match conclude(&session, &store)? {
-                Exit::Pass => compare::exit_of_report(&report),
-                other => other,
-            })
-        }
+    let recording_ns = Monotonic.now_ns();
+    let session = record(&order, &bench, header, target.as_ref(), publication, &mut store)?;
+    if let Some(emission) = emission {
+        let phases = Phases {
+            plan_ns: planned_ns - begun_ns,
+            validation_ns: (ready_ns - planned_ns).saturating_sub(bench.obtaining_ns),
+            runtime_ns: Monotonic.now_ns() - recording_ns,
+        };
+        emission.write(&session, &arguments.plan, phases)?;
     }
+    tell(&session, target.as_ref(), arguments.format, &store, global)
+}
+
+/// Prints the session, or the comparison that it was measured for, and returns how the command ends.
+fn tell(
+    session: &Session,
+    target: Option<&Target>,
+    format: Format,
+    store: &Store,
+    global: &Global,
+) -> Result<Exit> {
+    let Some(target) = target else {
+        show(session, format, global)?;
+        return Ok(conclude(session, store)?);
+    };
+    let report = target.compare(session);
+    compare::show(&report, format, global)?;
+    Ok(match conclude(session, store)? {
+        Exit::Pass => compare::exit_of_report(&report),
+        other => other,
+    })
 }
 
 fn announce(plan: &Plan, header: &SessionHeader) {
-    let SessionHeader { model_name, repeat, workload, .. } = header;
-    let (n_prompt, n_generate) = (workload.prompt.len(), workload.generate);
+    let SessionHeader { model_name, repeat, .. } = header;
+    let n_prompt = header.n_prompt();
+    let n_generate = header.workload().map_or(0, |workload| workload.generate);
     say(&format!(
         "{}: {model_name}, {n_prompt} prompt tokens, {n_generate} to generate, repetitions: {repeat}",
         plan.name
@@ -162,10 +213,11 @@ fn record(
     bench: &Bench<'_>,
     header: SessionHeader,
     target: Option<&Target>,
+    publication: Option<Publication>,
     store: &mut Store,
 ) -> Result<Session> {
     let recording = Recording::begin(header, store)?;
-    let running = RefCell::new(Running::new(order, recording, store));
+    let running = RefCell::new(Running { publication, ..Running::new(order, recording, store) });
     let mut start = |index| bench.launcher.launch(index, &bench.hello, &bench.instruments, None);
     let mut sink = |event: Event| running.borrow_mut().take(event);
     let mut decide = |_| {
@@ -173,8 +225,12 @@ fn record(
         target.map_or(Decision::Continue, |own| own.decide(&running.recording.session))
     };
     let status = lab_runner::run(order, &mut start, &Monotonic, &mut sink, &mut decide)?;
-    let Running { mut recording, store, .. } = running.into_inner();
+    let Running { mut recording, publication, store, line, .. } = running.into_inner();
     recording.end(status, store)?;
+    drop(line);
+    if let Some(publication) = publication {
+        say(&publication.finish(&recording.session));
+    }
     Ok(recording.session)
 }
 
@@ -182,6 +238,7 @@ fn record(
 struct Running<'a> {
     order: &'a Order<'a>,
     recording: Recording,
+    publication: Option<Publication>,
     store: &'a mut Store,
     line: RunLine,
     begun_ns: u64,
@@ -192,8 +249,9 @@ struct Running<'a> {
 impl<'a> Running<'a> {
     fn new(order: &'a Order<'a>, recording: Recording, store: &'a mut Store) -> Self {
         let line = RunLine::new(order.repeat);
+        let begun_ns = Monotonic.now_ns();
         let running =
-            Self { order, recording, store, line, begun_ns: Monotonic.now_ns(), n_done: 0, n_replaced: 0 };
+            Self { order, recording, publication: None, store, line, begun_ns, n_done: 0, n_replaced: 0 };
         running.show("loading");
         running
     }
@@ -223,10 +281,14 @@ impl<'a> Running<'a> {
                 false => self.n_done += 1,
             }
         }
-        if let Some(trouble) = recording::trouble(&repetition) {
+        if let Some(trouble) = recording::trouble(&self.recording.session, &repetition) {
             self.line.say(&trouble);
         }
         self.recording.repetition(repetition, self.store)?;
+        let publication = self.publication.as_mut();
+        if let Some(trouble) = publication.and_then(|own| own.between(&self.recording.session)) {
+            self.line.say(&format!("note: {trouble}"));
+        }
         self.show(match (self.n_done < self.order.repeat, self.order.profile) {
             (true, _) => "measuring",
             (false, true) => "profiling",
@@ -245,7 +307,8 @@ fn most_replaced(order: &Order<'_>) -> u32 {
     if order.replace_invalid { order.repeat } else { 0 }
 }
 
-fn show(session: &Session, format: Format, global: &Global) -> Result<()> {
+/// Prints a session.
+pub(crate) fn show(session: &Session, format: Format, global: &Global) -> Result<()> {
     let figures = lab_compare::summarize_session(session);
     let recording = lab_formats::Recording { session, figures: &figures };
     match format {
@@ -261,7 +324,7 @@ fn conclude(session: &Session, store: &Store) -> std::result::Result<Exit, Store
     let short = store.short_id(&session.header.id)?;
     let stored = format!("stored as {short} in {}", store.path().display());
     Ok(match session.status() {
-        SessionStatus::Completed if session.usable().next().is_none() => {
+        SessionStatus::Completed if !session.has_usable() => {
             say(&format!("error: every repetition is invalid (`lab rules` explains the rules); {stored}"));
             Exit::RunFailed
         }

@@ -49,27 +49,27 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
 
 /// Says how many published values the stored raw data gives again, bit for bit.
 fn rederive(session: &Session) -> Exit {
-    let n_prompt = session.header.workload.prompt.len();
+    let n_prompt = session.header.n_prompt();
     let differences: Vec<String> = session
-        .completed()
-        .flat_map(|(recorded, completed)| {
-            let derived = completed.measurements(n_prompt);
-            let index = recorded.repetition.index;
+        .succeeded()
+        .flat_map(|recorded| {
+            let derived = recorded.repetition.outcome.measurements(n_prompt);
+            let name = session.name_of(&recorded.repetition);
             differences(&recorded.measurements, &derived)
                 .into_iter()
-                .map(move |line| format!("repetition {index}, {line}"))
+                .map(move |line| format!("{name}, {line}"))
         })
         .collect();
     for line in &differences {
         say(line);
     }
-    let n_values: usize = session.completed().map(|(recorded, _)| recorded.measurements.len()).sum();
+    let n_values: usize = session.succeeded().map(|recorded| recorded.measurements.len()).sum();
     if n_values == 0 {
         say("nothing to rederive: no measured repetition completed");
         return Exit::NotReproduced;
     }
     let n_different = differences.len();
-    say(&format!("rederived {n_values} values from the stored timelines: {n_different} differ"));
+    say(&format!("rederived {n_values} values from the stored raw data: {n_different} differ"));
     if differences.is_empty() { Exit::Pass } else { Exit::NotReproduced }
 }
 

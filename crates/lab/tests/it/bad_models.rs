@@ -321,7 +321,7 @@ fn say_skipped() {
 
 /// Runs lab where a small file system of its own is mounted on the folder `small`; nothing where this host does not let
 /// a test mount.
-fn on_a_small_disk(lab: &Lab, size: &str, arguments: &str) -> Option<Ran> {
+pub(crate) fn on_a_small_disk(lab: &Lab, size: &str, arguments: &str) -> Option<Ran> {
     std::fs::create_dir(lab.path("small")).unwrap();
     let mount = |then: &str| {
         let lab_itself = lab.command(&[]);

@@ -84,10 +84,14 @@ fn calibrate(lab: &Lab) {
 #[test]
 fn a_store_with_overwritten_pages_never_verifies_and_never_panics() {
     let lab = Lab::new();
-    lab.measure(Plan::scripted());
     // In a table without rows there is nothing to be damaged.
+    lab.measure(Plan::scripted().set("workload.generate", 400));
+    lab.run(&["store", "archive", "--older-than", "0d", "--to", "old.archive"]).exits(0);
+    lab.measure(Plan::scripted());
     lab.run(&["baseline", "set", "main"]).exits(0);
     calibrate(&lab);
+    let documents = concat!(env!("CARGO_MANIFEST_DIR"), "/../lab-formats/tests/data/device");
+    lab.run(&["import", "device", documents]).exits(0);
     let connection = Connection::open(lab.store()).unwrap();
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(connection);

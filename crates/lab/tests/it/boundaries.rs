@@ -175,6 +175,19 @@ fn every_dependency_has_its_version_in_one_place() {
     }
 }
 
+/// What measures speaks to no network: brokers are the business of one crate, and of the binary between repetitions.
+#[test]
+fn the_crates_that_measure_know_no_broker() {
+    for own in crates().iter().filter(|own| !["lab", "lab-mqtt"].contains(&own.name())) {
+        let of_brokers: Vec<String> = own
+            .dependencies()
+            .into_iter()
+            .filter(|name| name.contains("mqtt") || name == "rustls" || name == "rcgen")
+            .collect();
+        assert!(of_brokers.is_empty(), "{}: {of_brokers:?}", own.name());
+    }
+}
+
 /// No executor near the measuring path (invariant I11), no C library for TLS.
 #[test]
 fn nothing_in_the_lock_file_brings_an_executor_or_openssl() {

@@ -14,7 +14,8 @@ fn forced(plan: Plan) -> Plan {
 /// Asserts that every repetition, warm-ups included, was fed what the session's workload forces.
 #[track_caller]
 fn check_fed(session: &Session) {
-    let forced = session.header.workload.forced.as_deref().expect("the workload forces tokens");
+    let forced =
+        session.header.workload().and_then(|own| own.forced.as_deref()).expect("the workload forces tokens");
     let told = forced.iter().map(|id| 1.0 + f32::from(u16::try_from(*id).unwrap()));
     let expected: Vec<f32> = std::iter::once(1.0).chain(told).collect();
     assert!(session.completed().count() > 0, "{:?}", session.repetitions);
@@ -38,11 +39,11 @@ fn drawn_tokens_are_fed_and_what_the_engine_chose_is_recorded() {
     schema::assert_fits(&document, "session.v1");
     let session = lab.newest().unwrap();
     check_fed(&session);
-    let workload = &session.header.workload;
+    let workload = session.header.workload().expect("an engine was asked");
     let ids = workload.forced.as_ref().unwrap();
     assert_eq!((ids.len(), workload.prompt.len()), (3, 4));
     assert!(ids.iter().all(|id| *id < 512) && *ids != workload.prompt[..3], "{workload:?}");
-    assert_eq!(chosen.header.workload.prompt, workload.prompt, "the prompt stays what it was");
+    assert_eq!(chosen.header.workload().unwrap().prompt, workload.prompt, "the prompt stays what it was");
     let said = |session: &Session| session.completed().next().unwrap().1.token_ids.clone();
     assert_eq!(said(&chosen), said(&session), "a script chooses the same whatever it is fed");
     assert!(plan_identity(&free).get("forced").is_none(), "{free:#}");

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -140,7 +141,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts a command that writes to files: nothing waits for a reader.
-    fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
         Self { child: command.spawn().unwrap(), stdout, stderr }
@@ -148,6 +149,19 @@ impl Running {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Returns what it has said on standard error so far. Where the command writes next stays as it is.
+    pub(crate) fn said(&self) -> String {
+        let mut said = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            let n = self.stderr.read_at(&mut chunk, said.len() as u64).unwrap();
+            if n == 0 {
+                return String::from_utf8_lossy(&said).into_owned();
+            }
+            said.extend_from_slice(&chunk[..n]);
+        }
     }
 
     /// Waits for the end.

@@ -1,8 +1,7 @@
 //! `lab history`: one metric over the sessions of a family.
 
 use jiff::SignedDuration;
-use lab_core::experiment::{Experiment, Side, StoppingPlan};
-use lab_core::fingerprint::Mode;
+use lab_core::experiment::Side;
 use lab_core::fixtures;
 use lab_core::record::Session;
 use serde_json::{Value, json};
@@ -28,17 +27,7 @@ fn elsewhere(minute: u32) -> Session {
 /// A session that is one side of a paired experiment.
 fn side(minute: u32) -> Session {
     let mut session = session(minute, 20_000);
-    session.header.experiment = Some(Experiment {
-        id: session.header.id.0,
-        side: Side::A,
-        other: session.header.id,
-        mode: Mode::Alone,
-        layouts: lab_core::experiment::Layouts::Shared,
-        seed: 1,
-        stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },
-        noise: Default::default(),
-        closing: Some(0),
-    });
+    session.header.experiment = Some(fixtures::experiment(Side::A));
     session
 }
 

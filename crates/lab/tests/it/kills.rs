@@ -103,6 +103,24 @@ fn a_killed_lab_takes_its_engine_down_and_leaves_a_sound_store() {
 }
 
 #[test]
+fn what_lab_runs_of_itself_ends_in_order_when_lab_ends() {
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        let lab = Lab::new();
+        lab.plan(Plan::scripted().fault("generate_hangs"));
+        let words = ["calibrate", "plan.toml", "--sessions", "3", "--repeat", "3", "--pairs", "4"];
+        let running = lab.start(&words);
+        wait_for("the first launch", || lab.newest().filter(|session| session.launches.len() == 1));
+        let own = wait_for("lab's own command", || children(running.id()).first().copied());
+        let engine = wait_for("its engine", || children(own).first().copied());
+        send(running.id(), signal);
+        assert_eq!(running.finish().status, None, "ended by a signal");
+        wait_for("the end of lab's own command", || (!is_alive(own)).then_some(()));
+        assert!(!is_alive(engine), "the engine outlived the session");
+        assert_eq!(lab.newest().unwrap().status(), SessionStatus::Interrupted, "{signal:?}");
+    }
+}
+
+#[test]
 fn two_labs_may_record_into_one_store_at_once() {
     let lab = Lab::new();
     lab.plan(Plan::scripted().set("run.repeat", 4));

@@ -9,6 +9,7 @@
 )]
 
 mod ab;
+mod archiving;
 mod bad_models;
 mod bad_plans;
 mod bad_stores;
@@ -16,6 +17,7 @@ mod baselines;
 mod boundaries;
 mod calibrating;
 mod comparing;
+mod devices;
 mod energy;
 mod extremes;
 mod faults;
@@ -26,6 +28,9 @@ mod harness;
 mod history;
 mod kills;
 mod layouts;
+mod measure;
+#[path = "../../../lab-mqtt/tests/mosquitto/mod.rs"]
+mod mosquitto;
 mod plan;
 mod reading;
 mod running;
@@ -33,4 +38,6 @@ mod schema;
 mod talking;
 mod until;
 mod watching;
+mod watching_devices;
+mod workflow;
 mod world;

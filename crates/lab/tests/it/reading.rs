@@ -86,7 +86,7 @@ fn a_session_is_shown_with_its_repetitions_and_derived_again_bit_for_bit() {
     let n_values = 3 * METRICS.len();
     ran.prints("tokens_per_sec")
         .prints("launch")
-        .says(&format!("rederived {n_values} values from the stored timelines: 0 differ"));
+        .says(&format!("rederived {n_values} values from the stored raw data: 0 differ"));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_published_number_that_was_changed_does_not_rederive() {
                      UPDATE measurement SET value = 1e9 WHERE metric = 'engine.v0.1/tokens_per_sec'";
     Connection::open(lab.store()).unwrap().execute_batch(tampering).unwrap();
     let ran = lab.run(&["show", "@latest", "--rederive"]).exits(1);
-    ran.says("repetition 0, engine.v0.1/tokens_per_sec: published").says("2 differ");
+    ran.says("repetition 1 of 2, engine.v0.1/tokens_per_sec: published").says("2 differ");
 }
 
 #[test]

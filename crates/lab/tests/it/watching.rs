@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Lab, wait_for};
 use crate::plan::Plan;
 use crate::schema;
-use crate::world::Procfs;
+use crate::world::{Procfs, Thief};
 
 /// A second of execution a repetition.
 fn slow() -> Plan {
@@ -27,7 +27,7 @@ fn story(session: &Session) -> String {
     let letter = |outcome: &Outcome| match outcome {
         Outcome::Completed(completed) if completed.is_usable() => 'v',
         Outcome::Completed(_) => 'i',
-        Outcome::Failed(_) => 'x',
+        _ => 'x',
     };
     measured.map(|own| letter(&own.outcome)).collect()
 }
@@ -67,6 +67,7 @@ fn a_repetition_whose_time_was_stolen_is_invalid_and_enters_no_figure() {
     assert!(validity["reasons"][0].as_str().unwrap().starts_with("steal: "), "{validity:#}");
     assert!(validity["signals"]["steal"].as_f64().unwrap() > 90.0, "{validity:#}");
     lab.run(&["show", "@latest"]).exits(0).prints("1 of 2 invalid").prints("steal");
+    lab.run(&["list"]).exits(0).prints("1/2").prints("invalid and not in n: 1 of ");
 }
 
 #[test]
@@ -113,7 +114,8 @@ fn a_profile_is_taken_in_a_launch_of_its_own() {
     assert_eq!(document["executions"].as_array().unwrap().len(), 2, "a profile is no execution");
     let session = lab.newest().unwrap();
     assert_eq!((session.launches.len(), session.repetitions.len()), (3, 2));
-    lab.run(&["show", "@latest"]).exits(0).prints("matmul").prints("never counted as measured");
+    let shown = lab.run(&["show", "@latest"]).exits(0).prints("matmul").prints("see below");
+    shown.prints("never counted as measured");
     lab.run(&["verify"]).exits(0);
 }
 
@@ -201,6 +203,8 @@ fn the_cost_of_measuring_is_told_with_an_interval_and_a_status() {
         _ => 3,
     };
     assert_eq!(ran.status, Some(status), "{document:#}");
+    assert_eq!(document["comparisons"], 40);
+    assert!(number("comparisons_left") <= 40.0 && number("blocks_left_out") <= 81.0, "{document:#}");
     assert!(!lab.store().exists(), "nothing is stored");
     let few = lab.run(&["overhead", "plan.toml", "--tokens", "32"]).exits(2).prints_nothing();
     few.says("more than the plan's 31 after the first");
@@ -209,6 +213,29 @@ fn the_cost_of_measuring_is_told_with_an_interval_and_a_status() {
     let unseen = lab.run(&["overhead", "plan.toml", "--blocks", "81", "--tokens", "3"]).exits(2);
     unseen.says("say nothing of what it costs").says("raise `--tokens`");
     lab.run(&["overhead", "plan.toml", "--margin", "0"]).exits(2).says("above 0 and below 100");
+}
+
+#[test]
+fn the_cost_of_measuring_is_no_verdict_beside_others() {
+    let lab = Lab::new();
+    let procfs = Procfs::new(&lab);
+    let root = procfs.path();
+    let _thief = Thief::in_tree(procfs);
+    let plan = slow().set("engine.script.token_us", 5_000).set("workload.generate", 32);
+    let words = ["overhead", "plan.toml", "--blocks", "81", "--tokens", "3", "--procfs-root", &root];
+    let toggle = |plan: Plan| {
+        lab.plan(plan.set("instruments.sample_hz", 200.0));
+        lab.run(&[&words[..], &["--format", "json"]].concat())
+    };
+    let document = toggle(plan.clone()).exits(3).json();
+    schema::assert_fits(&document, "overhead.v1");
+    assert_eq!((&document["too_disturbed"], &document["conclusion"]), (&json!(true), &json!("inconclusive")));
+    assert_eq!(document["blocks_needed"], Value::Null);
+    let stolen = document["left_out_by"].as_array().unwrap().iter().find(|own| own["rule"] == "steal");
+    assert!(stolen.unwrap()["blocks"].as_u64().unwrap() > 60, "{document:#}");
+    let admitted = ["steal", "run-queue", "other-load"].map(toml::Value::from).to_vec();
+    let document = toggle(plan.set("gate.admit", admitted)).json();
+    assert_eq!((&document["blocks_left_out"], &document["too_disturbed"]), (&json!(0), &json!(false)));
 }
 
 #[test]

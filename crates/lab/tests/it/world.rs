@@ -46,6 +46,35 @@ impl Procfs {
     }
 }
 
+/// Time that is stolen from every processor without end, until dropped.
+pub(crate) struct Thief {
+    stop: Arc<AtomicBool>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Thief {
+    pub(crate) fn in_tree(procfs: Procfs) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let writer = std::thread::spawn(move || {
+            let mut stolen = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                stolen += 1;
+                procfs.write(stolen);
+                Monotonic.wait_until_ns(Monotonic.now_ns() + 1_000_000);
+            }
+        });
+        Self { stop, writer: Some(writer) }
+    }
+}
+
+impl Drop for Thief {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.writer.take().unwrap().join().unwrap();
+    }
+}
+
 /// What the counter in the tree stands for, in microwatts.
 const POWER_UW: u64 = 18_100_000;
 

@@ -244,8 +244,8 @@ impl Instruments for Watch<'_> {
         self.world.pass(GLANCE_NS);
         Glance {
             steal_ns: Reading::Value(self.world.steal_ns.get()),
+            busy_ns: Reading::Unavailable("hidden".to_owned()),
             run_delay_ns: Reading::Value(self.world.run_delay_ns[self.side.index()].get()),
-            involuntary_switches: Reading::Unavailable("hidden".to_owned()),
             cpu_ns: Reading::Value(self.world.cpu_ns[self.side.index()].get()),
         }
     }

@@ -1,0 +1,87 @@
+//! The session of one measured command. All that takes time or may fail is done before the command starts, or after it ended.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use lab_core::command::CommandRun;
+use lab_core::metric::{Contract, Metric};
+use lab_core::record::{
+    Launch, LaunchStart, Outcome, Repetition, RepetitionKind, SessionHeader, SessionStatus,
+};
+use lab_core::tolerance::Tolerance;
+use lab_host::cpu;
+use lab_store::Store;
+
+use super::Arguments;
+use crate::backend;
+use crate::failure::Result;
+use crate::global::Global;
+use crate::recording::Recording;
+use crate::store;
+use crate::subject::{Asked, Program, Rows, Subject};
+use crate::terminal::say;
+
+/// What of a command without a plan is held to: the share by which it may differ from another session of it. As the ready plan
+/// `plans/smoke.toml` has it.
+const TOLERANCE: Tolerance = Tolerance::Relative(0.05);
+
+/// An open store, and all that is known of the session before its command runs.
+pub(super) struct Recorder {
+    store: Store,
+    header: SessionHeader,
+    conditions: serde_json::Value,
+}
+
+impl Recorder {
+    /// Opens the store, and looks at the program and the machine.
+    pub(super) fn ready(arguments: &Arguments, rows: &Rows, global: &Global) -> Result<Self> {
+        let roots = global.roots()?;
+        let cpu = cpu::probe(&roots);
+        let backend = backend::of_command(None, &BTreeMap::new(), &roots, &cpu)?;
+        let program = Program::find(&arguments.command, Path::new(""));
+        let subject = Subject::new(program, backend, roots, &cpu);
+        let asked = Asked {
+            name: subject.program.name.clone(),
+            text: String::new(),
+            words: arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            warmup: 0,
+            repeat: 1,
+            interval: arguments.interval.duration(),
+            tolerances: tolerances(),
+            limits: Vec::new(),
+        };
+        let store = store::open_for_recording(&global.store)?;
+        Ok(Self { store, header: subject.header(asked, rows), conditions: subject.conditions() })
+    }
+
+    /// Records the session whole.
+    pub(super) fn record(self, run: &CommandRun, passed_on: &[i32]) -> Result<()> {
+        let Self { mut store, header, conditions } = self;
+        let id = header.id;
+        let status = status_of(run, passed_on);
+        let start = LaunchStart::Started;
+        let launch = Launch { index: 0, start, conditions, profile: None, layout: None };
+        let outcome = Outcome::Ran(Box::new(run.clone()));
+        let repetition = Repetition { index: 0, launch: 0, kind: RepetitionKind::Measured, outcome };
+        let mut recording = Recording::begin(header, &mut store)?;
+        recording.launch(launch, &mut store)?;
+        recording.repetition(repetition, &mut store)?;
+        recording.end(status, &mut store)?;
+        say(&format!("stored as {} in {}", store.short_id(&id)?, store.path().display()));
+        Ok(())
+    }
+}
+
+fn tolerances() -> Vec<(String, Tolerance)> {
+    let judged = |metric: &&Metric| metric.name != "rows_used";
+    Contract::SmokeV1.metrics().filter(judged).map(|metric| (metric.id(), TOLERANCE)).collect()
+}
+
+/// A run that failed after somebody asked it to end was stopped.
+fn status_of(run: &CommandRun, passed_on: &[i32]) -> SessionStatus {
+    match (&run.failure, passed_on) {
+        (None, _) => SessionStatus::Completed,
+        (Some(_), []) => SessionStatus::Failed,
+        (Some(_), _) => SessionStatus::Interrupted,
+    }
+}

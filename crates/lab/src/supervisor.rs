@@ -1,0 +1,152 @@
+//! One run of a command in a lab process of its own: `lab supervise`.
+//!
+//! The kernel's account of the memory of children (`ru_maxrss` of `RUSAGE_CHILDREN`) is a running maximum over all that a
+//! process ever had. In one process, a second run with the peak of the first would show nothing; in a process of its own,
+//! every run starts at nothing, and equal peaks give equal figures.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lab_core::command::CommandRun;
+use lab_core::engine::EngineError;
+use lab_measure::Interval;
+use lab_measure::command::{Redirect, RowsChannel, Run};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::launch::OWN_EXECUTABLE;
+
+/// A signal wakes the wait for an answer; one that comes just before it is heard this much later.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What a supervisor is asked to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// The run's own id.
+    pub(crate) run_id: Uuid,
+    /// The program, then its arguments.
+    pub(crate) program: Vec<String>,
+    /// Its rows; none where it reports them.
+    pub(crate) rows: Option<u64>,
+    /// Time between two looks at its memory, in microseconds.
+    pub(crate) interval_us: u64,
+    /// How long it may take, in seconds.
+    pub(crate) timeout_s: u64,
+    /// CPU numbers it may run on.
+    pub(crate) cores: Vec<u32>,
+}
+
+impl Request {
+    /// Returns the run itself, which has the supervisor's environment and works in its folder.
+    pub(crate) fn run(&self) -> Run {
+        let interval = Interval::new(Duration::from_micros(self.interval_us));
+        let interval = interval.expect("a plan's intervals are those that can be watched at");
+        Run {
+            stdout: Redirect::ToStderr,
+            rows: if self.rows.is_none() { RowsChannel::Offered } else { RowsChannel::Closed },
+            interval,
+            limit: Some(self.timeout()),
+            ..Run::new(&self.program)
+        }
+    }
+
+    /// Returns how long it may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
+    }
+}
+
+/// What a supervisor answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// The command was run to its end.
+    Ran(Box<CommandRun>),
+    /// It never ran, or could not be watched.
+    NotRun(String),
+}
+
+/// Starts supervisors.
+pub(crate) struct Supervisor<'a> {
+    /// Where the command works.
+    pub(crate) folder: &'a Path,
+    /// The command's whole environment.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Raised when the user wants to stop.
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+impl Supervisor<'_> {
+    /// Runs a command to its end. That the command fails is no error.
+    ///
+    /// To be called by the main thread: the supervisor ends with the thread that started it, and takes the command with it.
+    ///
+    /// # Errors
+    ///
+    /// When the command never ran, could not be watched, or the user stopped it.
+    pub(crate) fn run(&self, request: &Request) -> Result<CommandRun, EngineError> {
+        let answer = self.ask(request).map_err(|error| not_run(error.to_string()))?;
+        let is_interrupted = self.interrupted.load(Ordering::Relaxed);
+        match serde_json::from_str::<Answer>(&answer) {
+            Ok(Answer::Ran(run)) if run.failure.is_none() || !is_interrupted => Ok(*run),
+            _ if is_interrupted => Err(EngineError::Interrupted),
+            Ok(Answer::NotRun(message)) => Err(not_run(message)),
+            Ok(Answer::Ran(_)) | Err(_) => Err(not_run("whoever watched it ended without a word".to_owned())),
+        }
+    }
+
+    fn ask(&self, request: &Request) -> io::Result<String> {
+        let request = serde_json::to_string(request).expect("a request serialises to JSON");
+        let mut child = Command::new(OWN_EXECUTABLE)
+            .process_group(0)
+            .args(["supervise", "--ends-with", &std::process::id().to_string(), &request])
+            .current_dir(self.folder)
+            .env_clear()
+            .envs(self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().expect("it was asked for a pipe");
+        let answer = self.listen(stdout, &child);
+        child.wait()?;
+        answer
+    }
+
+    /// Reads to the end of the answer, and passes on that the user wants to stop.
+    fn listen(&self, mut stdout: ChildStdout, child: &Child) -> io::Result<String> {
+        let mut answer = Vec::new();
+        let mut is_told = false;
+        loop {
+            if !is_told && self.interrupted.load(Ordering::Relaxed) {
+                // It was not waited for, so its number is still its own.
+                let _gone = kill_process(Pid::from_child(child), Signal::INT);
+                is_told = true;
+            }
+            let n_ready = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&LOOK_EVERY));
+            match n_ready {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) => {}
+            }
+            let mut piece = [0; 4096];
+            match stdout.read(&mut piece) {
+                Ok(0) => return Ok(String::from_utf8_lossy(&answer).into_owned()),
+                Ok(n) => answer.extend_from_slice(&piece[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn not_run(message: String) -> EngineError {
+    EngineError::Start { message }
+}
