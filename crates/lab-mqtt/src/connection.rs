@@ -8,7 +8,7 @@ use lab_core::clock::Clock;
 use crate::broker::Broker;
 use crate::error::MqttError;
 use crate::packet::{Connect, DISCONNECT, Incoming, take};
-use crate::transport::{Transport, is_time_out};
+use crate::transport::{Transport, broken, is_time_out};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 16 * 1024;
@@ -44,7 +44,7 @@ impl Connection {
 
     /// Sends whole packets.
     pub(crate) fn send(&mut self, packets: &[u8]) -> Result<(), MqttError> {
-        self.transport.write_all(packets).and_then(|()| self.transport.flush()).map_err(MqttError::Broken)
+        self.transport.write_all(packets).and_then(|()| self.transport.flush()).map_err(broken)
     }
 
     /// Returns the next packet; nothing where none is whole after one read that waits so long at most.
@@ -52,7 +52,7 @@ impl Connection {
         if let Some(packet) = take(&mut self.received)? {
             return Ok(Some(packet));
         }
-        self.transport.set_patience(wait).map_err(MqttError::Broken)?;
+        self.transport.set_patience(wait).map_err(broken)?;
         let mut chunk = [0; READ_BYTES];
         match self.transport.read(&mut chunk) {
             Ok(0) => Err(MqttError::Closed),
@@ -61,7 +61,7 @@ impl Connection {
                 Ok(take(&mut self.received)?)
             }
             Err(error) if is_time_out(&error) => Ok(None),
-            Err(error) => Err(MqttError::Broken(error)),
+            Err(error) => Err(broken(error)),
         }
     }
 

@@ -63,6 +63,12 @@ pub enum MqttError {
         /// What is wrong with its certificate.
         reason: String,
     },
+    /// The broker does not accept the client's certificate, or wants one and got none.
+    #[error("the broker refuses the client's certificate ({reason}): `--cert` and `--key` give one")]
+    ClientRefused {
+        /// What the broker said, by the name of the alert in TLS (RFC 8446, section 6).
+        reason: String,
+    },
     /// A host name that no certificate can have.
     #[error("`{host}` is no name that a certificate can prove")]
     HostName {
@@ -86,6 +92,7 @@ impl MqttError {
             Self::SubscriptionRefused { .. }
             | Self::Downgraded { .. }
             | Self::Untrusted { .. }
+            | Self::ClientRefused { .. }
             | Self::HostName { .. }
             | Self::TooLong { .. } => true,
             Self::Unreachable { .. }

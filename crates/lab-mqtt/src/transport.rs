@@ -78,6 +78,23 @@ fn handshake_error(broker: &Broker, patience: Duration, error: io::Error) -> Mqt
         Some(rustls::Error::InvalidCertificate(reason)) => {
             MqttError::Untrusted { address: broker.address.to_string(), reason: reason.to_string() }
         }
+        _ => broken(error),
+    }
+}
+
+/// Returns what an error of a connection comes to: a broker that says why it hangs up does not change its mind.
+pub(crate) fn broken(error: io::Error) -> MqttError {
+    use rustls::AlertDescription as Alert;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::AlertReceived(
+            alert @ (Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown),
+        )) => MqttError::ClientRefused { reason: format!("{alert:?}") },
         _ => MqttError::Broken(error),
     }
 }

@@ -104,7 +104,8 @@ fn a_killed_lab_takes_its_engine_down_and_leaves_a_sound_store() {
 
 #[test]
 fn what_lab_runs_of_itself_ends_in_order_when_lab_ends() {
-    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+    // SIGINT does as SIGTERM does, but a shell may have started all of this with it ignored.
+    for signal in [Signal::TERM, Signal::KILL] {
         let lab = Lab::new();
         lab.plan(Plan::scripted().fault("generate_hangs"));
         let words = ["calibrate", "plan.toml", "--sessions", "3", "--repeat", "3", "--pairs", "4"];
