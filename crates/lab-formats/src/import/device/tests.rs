@@ -182,13 +182,19 @@ fn names_come_from_the_summary_where_no_inference_has_them() {
     assert_eq!(document.contradictions, Vec::<String>::new());
 }
 
+/// Both ways of reading refuse a text, with words that begin so.
+#[track_caller]
+fn check_refused(text: &str, expected: &str) {
+    let errors = [read_inferences_slice(text.as_bytes()), read_inferences(text.as_bytes())];
+    for error in errors.map(Result::unwrap_err) {
+        assert!(error.to_string().starts_with(expected), "{text}: {error}");
+    }
+}
+
 #[test]
 fn what_is_no_such_document_is_refused_with_its_key_and_place() {
-    let with = |inference: &str| {
-        format!(r#"{{"detailed_metrics": [{{"device_id": "a", "model_name": "m"}}, {{{inference}}}]}}"#)
-    };
     let cut_behind = |text: &str| EXAMPLE[..EXAMPLE.find(text).unwrap() + text.len()].to_owned();
-    let cases = [
+    for (text, expected) in [
         (String::new(), "the document: EOF while parsing a value (line 1, column 0)"),
         ("[]".to_owned(), "the document: invalid type: sequence, expected an object with `summary`"),
         ("{}".to_owned(), "detailed_metrics: it is missing, and an array of inferences was expected"),
@@ -199,6 +205,33 @@ fn what_is_no_such_document_is_refused_with_its_key_and_place() {
         ),
         (cut_behind("18.75,"), "detailed_metrics[0]: EOF while parsing"),
         (format!("{EXAMPLE}{EXAMPLE}"), "the document: trailing characters"),
+        (
+            r#"{"detailed_metrics": [1]}"#.to_owned(),
+            "detailed_metrics[0]: invalid type: integer `1`, expected an inference: an object",
+        ),
+        (
+            r#"{"detailed_metrics": {}}"#.to_owned(),
+            "detailed_metrics: invalid type: map, expected an array of inferences",
+        ),
+        (
+            r#"{"detailed_metrics": [], "detailed_metrics": []}"#.to_owned(),
+            "detailed_metrics: the key is given twice",
+        ),
+        (
+            r#"{"detailed_metrics": [{}]}"#.to_owned(),
+            "device_id: neither the summary nor an inference has it",
+        ),
+    ] {
+        check_refused(&text, expected);
+    }
+}
+
+#[test]
+fn what_is_no_inference_is_refused_with_its_key_and_place() {
+    let with = |inference: &str| {
+        format!(r#"{{"detailed_metrics": [{{"device_id": "a", "model_name": "m"}}, {{{inference}}}]}}"#)
+    };
+    for (text, expected) in [
         (
             with(r#""inference_time_ms": "fast""#),
             "detailed_metrics[1].inference_time_ms: invalid type: string \"fast\", expected a number of 0 or more (line 1, column ",
@@ -227,66 +260,52 @@ fn what_is_no_such_document_is_refused_with_its_key_and_place() {
             "detailed_metrics[1].compute_device: `a\\u{7}` cannot be shown",
         ),
         (
-            r#"{"detailed_metrics": [1]}"#.to_owned(),
-            "detailed_metrics[0]: invalid type: integer `1`, expected an inference: an object",
-        ),
-        (
-            r#"{"detailed_metrics": {}}"#.to_owned(),
-            "detailed_metrics: invalid type: map, expected an array of inferences",
-        ),
-        (
-            r#"{"detailed_metrics": [], "detailed_metrics": []}"#.to_owned(),
-            "detailed_metrics: the key is given twice",
-        ),
-        (
-            r#"{"detailed_metrics": [{}]}"#.to_owned(),
-            "device_id: neither the summary nor an inference has it",
-        ),
-        (
-            r#"{"summary": 3, "detailed_metrics": []}"#.to_owned(),
-            "summary: invalid type: integer `3`, expected an object (line 1, column ",
-        ),
-        (
-            r#"{"summary": {"device_id": 3}, "detailed_metrics": []}"#.to_owned(),
-            "summary.device_id: invalid type: integer `3`, expected a text (line 1, column ",
-        ),
-        (
-            r#"{"summary": {"cpu_usage_percent": [1]}, "detailed_metrics": []}"#.to_owned(),
-            "summary.cpu_usage_percent: invalid type: sequence, expected an object",
-        ),
-        (
-            r#"{"summary": {"total_inferences": -1}, "detailed_metrics": []}"#.to_owned(),
-            "summary.total_inferences: -1 is less than 0",
-        ),
-        (
-            r#"{"summary": {"device_id": "a", "device_id": "a"}, "detailed_metrics": []}"#.to_owned(),
-            "summary.device_id: the key is given twice (line 1, column ",
-        ),
-        (
-            r#"{"summary": {"cpu_usage_percent": {"min": 1, "min": 1}}, "detailed_metrics": []}"#.to_owned(),
-            "summary.cpu_usage_percent.min: the key is given twice",
-        ),
-        (r#"{"summary": null, "summary": {}}"#.to_owned(), "summary: the key is given twice"),
-        (
-            r#"{"summary": {"device_id": "/etc"}, "detailed_metrics": []}"#.to_owned(),
-            "summary.device_id: `/etc` is no id",
-        ),
-        (
-            r#"{"summary": {"energy_consumption_mj": {"avg": "x"}}, "detailed_metrics": []}"#.to_owned(),
-            "summary.energy_consumption_mj.avg: invalid type: string \"x\", expected a number of 0 or more",
-        ),
-        (
             with(r#""inference_time_ms": 1e308}, {"inference_time_ms": 1e308"#),
             "detailed_metrics: the values of `inference_time_ms` add up to no number",
         ),
-    ];
-    for (text, expected) in cases {
-        for error in [
-            read_inferences_slice(text.as_bytes()).unwrap_err(),
-            read_inferences(text.as_bytes()).unwrap_err(),
-        ] {
-            assert!(error.to_string().starts_with(expected), "{text}: {error}");
-        }
+    ] {
+        check_refused(&text, expected);
+    }
+}
+
+#[test]
+fn what_is_no_summary_is_refused_with_its_key_and_place() {
+    for (text, expected) in [
+        (
+            r#"{"summary": 3, "detailed_metrics": []}"#,
+            "summary: invalid type: integer `3`, expected an object (line 1, column ",
+        ),
+        (
+            r#"{"summary": {"device_id": 3}, "detailed_metrics": []}"#,
+            "summary.device_id: invalid type: integer `3`, expected a text (line 1, column ",
+        ),
+        (
+            r#"{"summary": {"cpu_usage_percent": [1]}, "detailed_metrics": []}"#,
+            "summary.cpu_usage_percent: invalid type: sequence, expected an object",
+        ),
+        (
+            r#"{"summary": {"total_inferences": -1}, "detailed_metrics": []}"#,
+            "summary.total_inferences: -1 is less than 0",
+        ),
+        (
+            r#"{"summary": {"device_id": "a", "device_id": "a"}, "detailed_metrics": []}"#,
+            "summary.device_id: the key is given twice (line 1, column ",
+        ),
+        (
+            r#"{"summary": {"cpu_usage_percent": {"min": 1, "min": 1}}, "detailed_metrics": []}"#,
+            "summary.cpu_usage_percent.min: the key is given twice",
+        ),
+        (r#"{"summary": null, "summary": {}}"#, "summary: the key is given twice"),
+        (
+            r#"{"summary": {"device_id": "/etc"}, "detailed_metrics": []}"#,
+            "summary.device_id: `/etc` is no id",
+        ),
+        (
+            r#"{"summary": {"energy_consumption_mj": {"avg": "x"}}, "detailed_metrics": []}"#,
+            "summary.energy_consumption_mj.avg: invalid type: string \"x\", expected a number of 0 or more",
+        ),
+    ] {
+        check_refused(text, expected);
     }
 }
 
