@@ -130,6 +130,14 @@ pub fn compare(baseline: &Session, candidate: &Session, policy: &Policy) -> Repo
     worded(policy, report)
 }
 
+/// Returns whether the uninterrupted repetitions of an experiment so far lie so near to its pairs that further ones could
+/// contradict nothing that matters ([`Pairs::is_confirmed`]).
+pub fn is_confirmed(baseline: &Session, candidate: &Session, policy: &Policy) -> bool {
+    let tolerance = reservation::speed_tolerance(baseline, candidate);
+    pairs::are_sides(baseline, candidate)
+        && Pairs::of(baseline, candidate, &policy.admitted).is_confirmed(tolerance)
+}
+
 /// What two sessions come to.
 struct Judged {
     conclusion: Conclusion,

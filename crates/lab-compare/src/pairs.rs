@@ -88,6 +88,17 @@ impl Pairs {
         }
     }
 
+    /// Returns whether what the uninterrupted repetitions say lies so near to what the pairs say that they contradict nothing,
+    /// whatever their spread is. Not so where nothing tells their spread: one of each says too little.
+    ///
+    /// `tolerance` is the smallest relative change that matters.
+    pub fn is_confirmed(&self, tolerance: f64) -> bool {
+        match (location(&self.log_ratios()), self.check) {
+            (Some(pairs), Some(check)) => !matters(pairs.to(check), tolerance),
+            _ => false,
+        }
+    }
+
     /// Returns whether the pair of a launch counts.
     pub(crate) fn counts(&self, launch: u32) -> bool {
         self.pairs.iter().any(|pair| pair.index == launch && pair.log_ratio.is_some())
@@ -102,7 +113,11 @@ impl Pairs {
 fn contradicts(pairs: Location, check: Location, tolerance: f64) -> bool {
     let difference = pairs.to(check);
     let (low, high) = difference.interval(CONTRADICTION);
-    difference.centre.abs() > tolerance.ln_1p() && (low > 0.0 || high < 0.0)
+    matters(difference, tolerance) && (low > 0.0 || high < 0.0)
+}
+
+fn matters(difference: Location, tolerance: f64) -> bool {
+    difference.centre.abs() > tolerance.ln_1p()
 }
 
 /// Returns what the uninterrupted repetitions of one launch of either side say: the difference of their means.

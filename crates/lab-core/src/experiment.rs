@@ -70,7 +70,7 @@ pub struct Experiment {
     /// What calibration knew before it began.
     #[serde(default)]
     pub noise: Noise,
-    /// Rounds of uninterrupted repetitions that end it; none where that was not recorded.
+    /// Most rounds of uninterrupted repetitions that end it; none where that was not recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closing: Option<u32>,
 }

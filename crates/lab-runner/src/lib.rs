@@ -15,5 +15,5 @@ mod session;
 pub use accept::accept;
 pub use event::Event;
 pub use launched::Launched;
-pub use pairs::{Decision, PairOrder, StartSide, run_pairs};
+pub use pairs::{Decision, Look, PairOrder, StartSide, run_pairs};
 pub use session::{Order, run};

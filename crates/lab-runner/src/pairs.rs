@@ -4,7 +4,7 @@
 //!   lock-step    pair 0    start A, start B, warm both up    A│BB│AA│BB│A …   end both
 //!                pair 1    start B, start A, warm both up    B│AA│BB│AA│B …   end both
 //!                  …
-//!                last      the same, then undisturbed repetitions A, B, B, A … in the engines that live
+//!                last      the same, then undisturbed repetitions A, B, B, A in the engines that live; more if asked for
 //!   alone        pair 0    start A, warm it up, generate, end it; then B
 //!                pair 1    start B, warm it up, generate, end it; then A
 //! ```
@@ -50,8 +50,17 @@ pub struct PairOrder<'a> {
     /// Rounds of one undisturbed repetition of each side behind every pair of an experiment in lock-step: what meters need,
     /// since the energy of a turn cannot be told from that of the side that waits.
     pub each_pair: u32,
-    /// Rounds of one undisturbed repetition of each side behind the last pair, those behind every pair included.
+    /// Most rounds of one undisturbed repetition of each side behind the last pair, those behind every pair included.
     pub closing: u32,
+}
+
+/// When the data are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// After so many complete pairs, as the stopping plan says.
+    Pairs(u32),
+    /// Behind the last pair, after half of the undisturbed repetitions.
+    Closing,
 }
 
 /// Starts the engine of a side for a pair, its memory laid out as told.
@@ -60,9 +69,9 @@ pub type StartSide<'a, 's> = dyn FnMut(Side, u32, Option<&Layout>) -> Result<Lau
 /// What a look at the data decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// More pairs are needed.
+    /// More is needed.
     Continue,
-    /// The pairs so far will do.
+    /// What was measured so far will do.
     Stop,
 }
 
@@ -71,10 +80,11 @@ const MOST_LOST_IN_A_ROW: u32 = 3;
 
 /// Carries out a paired experiment and returns how it ended, the same for the sessions of both sides.
 ///
-/// `start` starts the engine of a side for a pair, its memory laid out as told. `decide` is asked after each of the plan's
-/// looks, told how many pairs are complete, while the engines of the last pair still live. Pairs go on until it stops
-/// them or the plan's most pairs are complete. A lost pair is not counted, and another follows; three in a row, or an
-/// engine that cannot load before any pair was ever complete, end the experiment.
+/// `start` starts the engine of a side for a pair, its memory laid out as told. `decide` is asked at each of the plan's
+/// looks, while the engines of the last pair still live. Pairs go on until it stops them or the plan's most pairs are
+/// complete. Behind them it is asked once more, whether half of the undisturbed repetitions will do. A lost pair is not
+/// counted, and another follows; three in a row, or an engine that cannot load before any pair was ever complete, end the
+/// experiment.
 ///
 /// # Errors
 ///
@@ -84,7 +94,7 @@ pub fn run_pairs<'a, E>(
     start: &mut StartSide<'a, '_>,
     clock: &dyn Clock,
     sink: &mut dyn FnMut(Side, Event) -> Result<(), E>,
-    decide: &mut dyn FnMut(u32) -> Decision,
+    decide: &mut dyn FnMut(Look) -> Decision,
 ) -> Result<SessionStatus, E> {
     let mut pairs = Pairs {
         order,
@@ -147,7 +157,7 @@ fn unless_lost<T, E>(result: Result<T, Halt<E>>) -> Result<Option<T>, Halt<E>> {
 }
 
 impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
-    fn carry_out(&mut self, decide: &mut dyn FnMut(u32) -> Decision) -> Result<(), Halt<E>> {
+    fn carry_out(&mut self, decide: &mut dyn FnMut(Look) -> Decision) -> Result<(), Halt<E>> {
         let mut n_lost_in_a_row = 0;
         while self.n_complete < self.order.stopping.most() {
             let pair = self.n_pairs;
@@ -164,8 +174,7 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
             self.n_complete += 1;
             unless_lost(self.rounds(&mut members, self.order.each_pair))?;
             if self.is_over(decide) {
-                let n_left = self.order.closing.saturating_sub(self.order.each_pair);
-                return self.rounds(&mut members, n_left);
+                return self.close(&mut members, decide);
             }
         }
         Ok(())
@@ -177,9 +186,10 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     }
 
     /// Returns whether the pair that was just completed is the last.
-    fn is_over(&self, decide: &mut dyn FnMut(u32) -> Decision) -> bool {
+    fn is_over(&self, decide: &mut dyn FnMut(Look) -> Decision) -> bool {
         let (n_complete, stopping) = (self.n_complete, self.order.stopping);
-        let is_stopped = stopping.looks_after(n_complete) && decide(n_complete) == Decision::Stop;
+        let is_stopped =
+            stopping.looks_after(n_complete) && decide(Look::Pairs(n_complete)) == Decision::Stop;
         is_stopped || n_complete >= stopping.most()
     }
 
@@ -281,6 +291,22 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         self.tell(member.side, Event::Begins(RepetitionKind::Measured))?;
         let ask = |engine: &mut dyn Engine, sent_ns| engine.generate(workload, sent_ns);
         Ok(repetition(&mut member.running, workload, self.clock, ask))
+    }
+
+    /// Runs the undisturbed repetitions that end the experiment: half of their rounds, and the others unless a look says that
+    /// these will do.
+    fn close(
+        &mut self,
+        members: &mut [Member<'_, '_>],
+        decide: &mut dyn FnMut(Look) -> Decision,
+    ) -> Result<(), Halt<E>> {
+        let PairOrder { closing, each_pair, .. } = *self.order;
+        let half = (closing / 2).max(each_pair);
+        self.rounds(members, half - each_pair)?;
+        if members.is_empty() || decide(Look::Closing) == Decision::Stop {
+            return Ok(());
+        }
+        self.rounds(members, closing.saturating_sub(half))
     }
 
     /// Runs rounds of undisturbed repetitions behind a pair, each in the order that the one before ended with, so that neither

@@ -187,38 +187,53 @@ fn uninterrupted_repetitions_are_apart_from_the_pairs_and_may_contradict_them() 
     let alike = Pairs::of(&a, &with_closing(Side::B, [20_010, 20_000]), &[]);
     assert_eq!((alike.pairs.len(), alike.closing.len()), (6, 1));
     assert!(!alike.is_contradicted(0.0));
+    assert!(alike.is_confirmed(0.03));
     let apart = Pairs::of(&a, &with_closing(Side::B, [22_000, 22_010]), &[]);
-    assert!(apart.is_contradicted(0.03));
+    assert!(apart.is_contradicted(0.03) && !apart.is_confirmed(0.03));
     assert!(!apart.is_contradicted(0.1), "what does not matter contradicts nothing");
     let unsure = Pairs::of(&a, &with_closing(Side::B, [20_000, 24_000]), &[]);
     assert!(!unsure.is_contradicted(0.03), "their own spread says how little they know");
+    assert!(!unsure.is_confirmed(0.03), "more of them would tell");
+    let single = Pairs::of(&a, &side(Side::B, &gaps[1]), &[]);
+    assert!(!single.is_confirmed(0.03), "none say nothing");
     assert!((apart.uninterrupted().unwrap() - (200.0_f64 / 214.0).ln()).abs() < 1e-4);
 }
 
-/// Pairs that vary by a percent, and four uninterrupted repetitions of either side that vary by `spread`, around `apart`.
-fn drawn(draw: &mut Draw, spread: f64, apart: f64) -> [Location; 2] {
-    let mut values = |n: usize, middle: f64, spread: f64| -> Location {
-        let drawn: Vec<f64> = (0..n).map(|_| middle + spread * draw.normal()).collect();
-        location_of(&drawn, 0).unwrap()
+/// Draws pairs that vary by a percent, and uninterrupted repetitions of either side that vary by `spread`, around `apart`: two,
+/// and two more where those do not confirm the pairs. Returns whether they contradict the pairs, and whether two did.
+fn drawn(draw: &mut Draw, spread: f64, apart: f64) -> (bool, bool) {
+    let mut values = |n: usize, middle: f64, spread: f64| -> Vec<f64> {
+        (0..n).map(|_| middle + spread * draw.normal()).collect()
     };
-    [values(6, 0.0, 0.012), values(4, 0.0, spread).to(values(4, apart, spread))]
+    let pairs = location_of(&values(6, 0.0, 0.012), 0).unwrap();
+    let sides = [values(4, 0.0, spread), values(4, apart, spread)];
+    let of_first = |n: usize| {
+        let [ours, theirs] = sides.each_ref().map(|own| location_of(&own[..n], 0).unwrap());
+        ours.to(theirs)
+    };
+    let is_confirmed = !matters(pairs.to(of_first(2)), TOLERANCE);
+    (!is_confirmed && contradicts(pairs, of_first(4), TOLERANCE), is_confirmed)
 }
+
+const TOLERANCE: f64 = 0.03;
 
 #[test]
 fn uninterrupted_repetitions_rarely_contradict_what_they_share_and_see_what_turns_bend() {
     let mut draw = Draw::new(20_261_122, 0);
-    let mut share = |spread, apart| {
-        let contradicts = |_: &u32| {
-            let [pairs, check] = drawn(&mut draw, spread, apart);
-            contradicts(pairs, check, 0.03)
+    let mut shares = |spread, apart| {
+        let trials: Vec<(bool, bool)> = (0..4_000).map(|_| drawn(&mut draw, spread, apart)).collect();
+        let share = |which: fn(&(bool, bool)) -> bool| {
+            trials.iter().filter(|own| which(own)).count() as f64 / trials.len() as f64
         };
-        (0..4_000).filter(contradicts).count() as f64 / 4_000.0
+        (share(|own| own.0), share(|own| own.1))
     };
     // What uninterrupted repetitions vary by on the machine of the trials: 4 %.
     for spread in [0.01, 0.04, 0.10] {
-        let wrong = share(spread, 0.0);
+        let (wrong, _) = shares(spread, 0.0);
         assert!(wrong < 0.015, "{wrong} at {spread}");
     }
-    let seen = share(0.04, 0.20);
+    let (seen, _) = shares(0.04, 0.20);
     assert!(seen > 0.9, "{seen}");
+    let (_, two_do) = shares(0.04, 0.0);
+    assert!((0.5..0.6).contains(&two_do), "{two_do}");
 }

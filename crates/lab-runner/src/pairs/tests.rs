@@ -45,7 +45,7 @@ fn run_in<E>(
     world: &World,
     setup: &Setup,
     sink: &mut dyn FnMut(Side, Event) -> Result<(), E>,
-    decide: &mut dyn FnMut(u32) -> Decision,
+    decide: &mut dyn FnMut(Look) -> Decision,
 ) -> Result<SessionStatus, E> {
     let Setup { generate, stop, mode, ref looks, warmup_tokens, each_pair, closing } = *setup;
     let workload = |side| Workload {
@@ -200,7 +200,8 @@ fn a_warm_up_generates_what_is_asked_and_never_more_than_the_workload() {
 fn the_data_are_looked_at_after_the_planned_numbers_of_pairs_and_never_else() {
     for (stops_at, expected) in [(4, vec![2, 4]), (99, vec![2, 4, 6])] {
         let mut asked = Vec::new();
-        let mut decide = |n_pairs| {
+        let mut decide = |look| {
+            let Look::Pairs(n_pairs) = look else { return Decision::Continue };
             asked.push(n_pairs);
             if n_pairs == stops_at { Decision::Stop } else { Decision::Continue }
         };
@@ -241,6 +242,28 @@ fn closing_repetitions_run_undisturbed_in_the_last_pairs_engines() {
     for side in Side::BOTH {
         assert_eq!(n_before(side), [0, 1, 0, 1, 2, 3, 4].map(Some));
     }
+}
+
+#[test]
+fn half_of_the_closing_repetitions_may_do() {
+    let stories = [Decision::Stop, Decision::Continue].map(|decision| {
+        let mut events = Vec::new();
+        let mut looks = Vec::new();
+        let mut sink = |side, event| -> Result<(), Infallible> {
+            events.push((side, event));
+            Ok(())
+        };
+        let mut decide = |look| {
+            looks.push(look);
+            decision
+        };
+        let setup = Setup { closing: 4, ..Setup::default() };
+        let Ok(status) = run_in(&World::default(), &setup, &mut sink, &mut decide);
+        assert_eq!((status, looks), (SessionStatus::Completed, vec![Look::Pairs(1), Look::Closing]));
+        story(&events)
+    });
+    let half = "AL BL Aw Bw Am Bm Ac Bc Bc Ac";
+    assert_eq!(stories, [half.to_owned(), format!("{half} Ac Bc Bc Ac")]);
 }
 
 #[test]

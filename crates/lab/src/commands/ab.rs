@@ -17,7 +17,7 @@ use lab_core::fingerprint::{Mode, PartKind};
 use lab_core::record::{SessionHeader, SessionStatus};
 use lab_engine::delayed::Delay;
 use lab_host::clock::Monotonic;
-use lab_runner::{Decision, Event, PairOrder, run_pairs};
+use lab_runner::{Decision, Event, Look, PairOrder, run_pairs};
 use lab_store::{Store, StoreError};
 
 use crate::bench::Bench;
@@ -77,7 +77,7 @@ pub(crate) struct Arguments {
     /// Whose memory lies where.
     #[arg(long, value_name = "LAYOUTS", default_value = "shared", hide = true)]
     layouts: ChosenLayouts,
-    /// Rounds of uninterrupted repetitions at the end, to check what turns found.
+    /// Most rounds of uninterrupted repetitions at the end, to check what turns found.
     #[arg(long, value_name = "N", default_value = "4", hide = true)]
     closing: u32,
     /// Rounds of uninterrupted repetitions behind every pair [default: 1 where a meter is judged, else 0].
@@ -283,7 +283,7 @@ fn carry_out_pairs(
         bench.launcher.launch(pair, &bench.hello, &bench.instruments, layout)
     };
     let mut sink = |side: Side, event: Event| running.borrow_mut().take(side, event);
-    let mut decide = |n_pairs: u32| running.borrow_mut().decide(n_pairs);
+    let mut decide = |look: Look| running.borrow_mut().decide(look);
     Ok(run_pairs(&order, &mut start, &Monotonic, &mut sink, &mut decide)?)
 }
 
@@ -311,10 +311,16 @@ impl Running<'_> {
     }
 
     /// Looks at the data, at one of the looks that were fixed before.
-    fn decide(&mut self, n_pairs: u32) -> Decision {
-        let [a, b] = &self.sides;
-        let report = lab_compare::compare(&a.session, &b.session, &self.policy);
-        self.line.show(n_pairs, &report);
-        compare::decision(&report)
+    fn decide(&mut self, look: Look) -> Decision {
+        let [a, b] = self.sides.each_ref().map(|side| &side.session);
+        match look {
+            Look::Pairs(n_pairs) => {
+                let report = lab_compare::compare(a, b, &self.policy);
+                self.line.show(n_pairs, &report);
+                compare::decision(&report)
+            }
+            Look::Closing if lab_compare::is_confirmed(a, b, &self.policy) => Decision::Stop,
+            Look::Closing => Decision::Continue,
+        }
     }
 }

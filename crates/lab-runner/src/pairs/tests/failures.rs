@@ -104,8 +104,10 @@ fn a_lost_pair_is_not_looked_at() {
     let fault: Fault = |side, pair, at| (side == Side::A && pair == 2 && at == Moment::Step(1)).then(dead);
     let world = World { fault, ..World::default() };
     let mut asked = Vec::new();
-    let mut decide = |n_pairs| {
-        asked.push((n_pairs, world.layouts.borrow().len() / 2));
+    let mut decide = |look| {
+        if let Look::Pairs(n_pairs) = look {
+            asked.push((n_pairs, world.layouts.borrow().len() / 2));
+        }
         Decision::Continue
     };
     let setup = Setup { looks: vec![2, 3], ..Setup::default() };
