@@ -5,16 +5,20 @@
 //! fields alone. What is stored is the typed part turned into a [`PartRecord`]: two records compare field by field even
 //! when another version of lab wrote one of them.
 
-use std::collections::BTreeMap;
+mod parts;
+
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::command::RowsSource;
 use crate::digest::Digest;
-use crate::workload::{Sampling, Stop};
+
+pub use parts::{
+    BackendPart, CommandEnginePart, CommandModelPart, CommandPlanPart, EnginePart, HardwarePart, ModelPart,
+    PlanPart,
+};
 
 /// The five parts, in the order the founding document names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -65,194 +69,6 @@ impl fmt::Display for PartKind {
     }
 }
 
-/// Declares a part: every field says whether it is identity or context, so that none can be forgotten. A field that is
-/// `identity_where_given` is identity where it has a value and is not there where it has none, so that the digests of
-/// recordings that lack it are those of before it existed.
-macro_rules! fingerprint_part {
-    ($(#[$meta:meta])* $name:ident is $kind:ident { $( $(#[$field_meta:meta])* $role:ident $field:ident: $type:ty, )* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Serialize)]
-        pub struct $name { $( $(#[$field_meta])* pub $field: $type, )* }
-
-        impl $name {
-            /// Returns the part as it is stored and compared.
-            pub fn record(&self) -> PartRecord {
-                let mut record = PartRecord::empty(PartKind::$kind);
-                $( record.$role(stringify!($field), to_json(&self.$field)); )*
-                record
-            }
-        }
-    };
-}
-
-fingerprint_part! {
-    /// The model.
-    ModelPart is Model {
-        /// SHA-256 of the weights file the engine loads.
-        identity weights_sha256: Digest,
-        /// Architecture as the file names it.
-        identity architecture: String,
-        /// Quantisation label, such as `q4_k_m`.
-        identity quantization: String,
-        /// Digest of the tokenizer the file carries.
-        identity tokenizer: Digest,
-        /// Whether the weights are real or drawn from a seed, and by which generator.
-        identity weights: String,
-        /// The plan's name for it.
-        context name: String,
-        /// Size of the weights file.
-        context bytes: u64,
-    }
-}
-
-fingerprint_part! {
-    /// The resolved workload and the measuring mode.
-    PlanPart is Plan {
-        /// Digest of the prompt's token ids.
-        identity prompt: Digest,
-        /// How many they are.
-        identity prompt_tokens: u64,
-        /// Digest of the token ids that are fed during decode; none where the engine is fed what it chose.
-        identity_where_given forced: Option<Digest>,
-        /// Tokens to generate.
-        identity generate: u32,
-        /// How the next token is chosen.
-        identity sampling: Sampling,
-        /// When generation ends.
-        identity stop: Stop,
-        /// Which repetitions share an engine process.
-        identity isolation: Isolation,
-        /// Warm-up repetitions in front of the measured ones of a launch.
-        identity warmup: u32,
-        /// Ticks a second of the sampling thread; 0 is off.
-        identity sample_hz: f64,
-        /// How an engine shares the machine while it is measured.
-        identity mode: Mode,
-        /// The plan's name.
-        context name: String,
-        /// Measured repetitions asked for.
-        context repeat: u32,
-    }
-}
-
-fingerprint_part! {
-    /// What the harness permits the engine to use.
-    BackendPart is Backend {
-        /// The seed's word for it, such as `cpu_avx2`.
-        identity kind: String,
-        /// The device.
-        identity device: String,
-        /// Threads.
-        identity threads: u32,
-        /// Cores the process may run on, such as `0-3`.
-        identity cores: String,
-        /// Instruction sets the host offers.
-        identity instruction_sets: Vec<String>,
-        /// The whole environment the harness passed.
-        identity environment: BTreeMap<String, String>,
-        /// Nice level, -20 to 19; unknown refuses.
-        identity nice: Option<i64>,
-        /// How far addresses are shuffled: `full`, `without heap`, `off`, or `drawn for each pair` where lab decides where
-        /// memory begins; unknown refuses.
-        identity address_space_randomization: Option<String>,
-        /// Where the kernel backs memory with huge pages; unknown refuses.
-        identity transparent_hugepages: Option<String>,
-    }
-}
-
-fingerprint_part! {
-    /// The machine.
-    HardwarePart is Hardware {
-        /// CPU model name; unknown refuses.
-        identity cpu_model: Option<String>,
-        /// CPU vendor.
-        identity cpu_vendor: String,
-        /// CPU family, model and stepping.
-        identity cpu_signature: String,
-        /// Sockets.
-        identity sockets: String,
-        /// Physical cores online; unknown refuses.
-        identity cores: Option<u32>,
-        /// Hardware threads online; unknown refuses.
-        identity threads: Option<u32>,
-        /// Caches, one entry a level and type.
-        identity caches: Vec<String>,
-        /// Memory rounded to GiB; unknown refuses.
-        identity memory_gib: Option<u64>,
-        /// Accelerators by name; unknown refuses.
-        identity accelerators: Option<Vec<String>>,
-        /// Hypervisor, or `none`.
-        identity virtualization: String,
-        /// Where the machine was looked at: `this machine`, or the folders that stood in for it.
-        identity observed_from: String,
-        /// Kernel release.
-        context kernel: String,
-    }
-}
-
-fingerprint_part! {
-    /// The engine.
-    EnginePart is Engine {
-        /// Its name.
-        identity name: String,
-        /// Its version.
-        identity version: String,
-        /// Digest of what was built.
-        identity build: Digest,
-        /// Settings it chose or was given, as it reports them.
-        identity settings: BTreeMap<String, String>,
-        /// SHA-256 of the executable.
-        context executable: Digest,
-        /// Version of the engine protocol spoken.
-        identity protocol: u32,
-        /// Arguments given to a foreign program; its build covers them.
-        context arguments: Vec<String>,
-    }
-}
-
-fingerprint_part! {
-    /// The model of a session that ran a command: lab knows of none.
-    CommandModelPart is Model {
-        /// Always `none`.
-        identity kind: String,
-    }
-}
-
-fingerprint_part! {
-    /// What is run, how often in front of the measured runs, and how it is watched.
-    CommandPlanPart is Plan {
-        /// The program and its arguments, paths as they were written.
-        identity program: Vec<String>,
-        /// Where the number of rows comes from, a path as it was written.
-        identity rows: RowsSource,
-        /// SHA-256 of the file whose rows were counted; none where none was.
-        identity_where_given rows_digest: Option<Digest>,
-        /// Runs in front of the measured ones.
-        identity warmup: u32,
-        /// Time between two looks at memory, in microseconds: shorter ones see higher peaks.
-        identity interval_us: u64,
-        /// The plan's name.
-        context name: String,
-        /// Measured repetitions asked for.
-        context repeat: u32,
-    }
-}
-
-fingerprint_part! {
-    /// The program of a session that ran a command.
-    CommandEnginePart is Engine {
-        /// Its file name.
-        identity name: String,
-        /// SHA-256 of its file; unknown refuses.
-        identity build: Option<Digest>,
-        /// SHA-256 of the file that the first argument names which is no option: the script of an interpreter. None where
-        /// there is no such file, or it is too large to be one.
-        identity_where_given script: Option<Digest>,
-        /// Where it was found.
-        context path: String,
-    }
-}
-
 /// How an engine shares the machine while it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -283,10 +99,6 @@ impl fmt::Display for Isolation {
             Self::Session => "session",
         })
     }
-}
-
-fn to_json<T: Serialize>(field: &T) -> Value {
-    serde_json::to_value(field).expect("fingerprint fields serialise to JSON")
 }
 
 /// A part as it is stored and compared.
@@ -433,108 +245,4 @@ fn part_differences(baseline: &PartRecord, candidate: &PartRecord) -> Vec<Differ
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(generate: u32, repeat: u32) -> PartRecord {
-        forced_plan(generate, repeat, None)
-    }
-
-    fn forced_plan(generate: u32, repeat: u32, forced: Option<Digest>) -> PartRecord {
-        let prompt = Digest::of(b"prompt");
-        PlanPart {
-            prompt,
-            prompt_tokens: 4,
-            forced,
-            generate,
-            sampling: Sampling::Greedy,
-            stop: Stop::Length,
-            isolation: Isolation::Launch,
-            warmup: 1,
-            sample_hz: 10.0,
-            mode: Mode::Alone,
-            name: "p".to_owned(),
-            repeat,
-        }
-        .record()
-    }
-
-    #[test]
-    fn context_does_not_reach_the_digest_and_identity_does() {
-        assert_eq!(plan(8, 5).digest(), plan(8, 10).digest());
-        assert_ne!(plan(8, 5).digest(), plan(9, 5).digest());
-        assert!(part_differences(&plan(8, 5), &plan(8, 10)).is_empty());
-    }
-
-    #[test]
-    fn a_difference_names_part_field_and_both_values() {
-        let differences = part_differences(&plan(8, 5), &plan(9, 5));
-        let expected = Difference {
-            part: PartKind::Plan,
-            field: "generate".to_owned(),
-            baseline: Some(8.into()),
-            candidate: Some(9.into()),
-        };
-        assert_eq!(differences, [expected]);
-    }
-
-    #[test]
-    fn a_field_one_side_lacks_or_neither_knows_is_a_difference() {
-        let (mut left, mut right) = (plan(8, 5), plan(8, 5));
-        left.identity.insert("added_later".to_owned(), 1.into());
-        assert_eq!(part_differences(&left, &right)[0].candidate, None);
-        right.identity.insert("added_later".to_owned(), 1.into());
-        assert!(part_differences(&left, &right).is_empty());
-        left.identity.insert("unknown".to_owned(), Value::Null);
-        right.identity.insert("unknown".to_owned(), Value::Null);
-        assert_eq!(part_differences(&left, &right)[0].field, "unknown");
-    }
-
-    #[test]
-    fn what_is_forced_is_identity_and_leaves_no_trace_where_nothing_is() {
-        let (free, forced) = (plan(8, 5), forced_plan(8, 5, Some(Digest::of(b"forced"))));
-        assert!(!free.identity.contains_key("forced"));
-        assert_ne!(free.digest(), forced.digest());
-        assert_ne!(forced.digest(), forced_plan(8, 5, Some(Digest::of(b"other"))).digest());
-        let differences = part_differences(&free, &forced);
-        let fields: Vec<&str> = differences.iter().map(|own| own.field.as_str()).collect();
-        assert_eq!((fields, differences[0].is_unknown()), (vec!["forced"], false));
-        assert!(part_differences(&forced, &forced).is_empty());
-    }
-
-    fn command(rows: RowsSource, rows_digest: Option<Digest>, repeat: u32) -> PartRecord {
-        let program = vec!["wc".to_owned(), "rows.csv".to_owned()];
-        let (warmup, interval_us, name) = (0, 100_000, "count".to_owned());
-        CommandPlanPart { program, rows, rows_digest, warmup, interval_us, name, repeat }
-            .record()
-            .of_command()
-    }
-
-    #[test]
-    fn the_rows_of_a_command_are_identity_and_the_file_that_was_counted_too() {
-        let file = |digest| command(RowsSource::File("rows.csv".to_owned()), digest, 3);
-        let counted = file(Some(Digest::of(b"a\n1\n")));
-        assert_eq!(counted.domain, "lab.fingerprint.command.plan.v1");
-        assert_eq!(counted.identity["rows"], serde_json::json!({"file": "rows.csv"}));
-        assert!(part_differences(&counted, &counted).is_empty());
-        assert_ne!(counted.digest(), file(Some(Digest::of(b"a\n2\n"))).digest());
-        let given = |repeat| command(RowsSource::Given(1), None, repeat);
-        assert!(!given(3).identity.contains_key("rows_digest"));
-        assert_eq!(given(3).digest(), given(30).digest());
-        assert_ne!(given(3).digest(), command(RowsSource::Reported, None, 3).digest());
-    }
-
-    #[test]
-    fn a_part_of_a_command_differs_from_one_of_an_engine_whatever_its_fields() {
-        let (engine, command) = (plan(8, 5), plan(8, 5).of_command());
-        assert_ne!(engine.digest(), command.digest());
-        assert_eq!(part_differences(&engine, &command)[0].field, "domain");
-    }
-
-    #[test]
-    fn another_version_of_the_field_set_is_a_difference() {
-        let mut newer = plan(8, 5);
-        newer.domain = "lab.fingerprint.plan.v999".to_owned();
-        assert_eq!(part_differences(&plan(8, 5), &newer)[0].field, "domain");
-    }
-}
+mod tests;

@@ -1,5 +1,8 @@
 //! The outcome of a comparison in its only public, versioned form. Every exporter reads this.
 
+mod refusal;
+mod reservation;
+
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -7,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::StoppingPlan;
 use crate::fingerprint::{Difference, Mode, PartKind};
-use crate::metric::{Contract, Direction, Reading, short_name};
+use crate::metric::{Direction, Reading};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
-use crate::tolerance::{Tolerance, change_in_words};
-use crate::work::Origin;
+use crate::tolerance::Tolerance;
+
+pub use refusal::Refusal;
+pub use reservation::Reservation;
 
 /// Schema id of a report.
 pub const REPORT_SCHEMA: &str = "lab.report.v2";
@@ -138,49 +143,6 @@ pub struct Paired {
     pub contradicted: bool,
 }
 
-/// What keeps a comparison as a whole from a verdict, whatever its metrics say.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Reservation {
-    /// A session did not end as planned. Whoever may stop when the figures look good, or lose the launches that look bad, is
-    /// shown nothing by them.
-    EndedOtherwise {
-        /// Session id.
-        session: String,
-        /// How it ended.
-        status: String,
-        /// Completed measured repetitions.
-        completed: usize,
-        /// Measured repetitions asked for; of an experiment, at most.
-        asked: u32,
-    },
-    /// The uninterrupted repetitions of an experiment in lock-step contradict its pairs.
-    Contradicted {
-        /// Relative change of `tokens_per_sec` in them, as a share.
-        uninterrupted: f64,
-    },
-    /// The uninterrupted repetitions that were to check an experiment in lock-step are missing.
-    Unchecked,
-}
-
-impl fmt::Display for Reservation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EndedOtherwise { session, status, completed, asked } => {
-                let session = session.get(..8).unwrap_or(session);
-                write!(f, "session {session} is {status}, {completed} of {asked} repetitions completed")
-            }
-            Self::Contradicted { uninterrupted } => {
-                let change = change_in_words(*uninterrupted, None);
-                write!(f, "uninterrupted repetitions contradict the pairs (they changed by {change})")
-            }
-            Self::Unchecked => {
-                f.write_str("the uninterrupted repetitions that were to check the pairs are missing")
-            }
-        }
-    }
-}
-
 /// What comparisons on a host can see, by its calibration: losses of speed that are called regressed in four of five
 /// comparisons.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -268,130 +230,6 @@ impl fmt::Display for Conclusion {
             Self::Inconclusive => "inconclusive",
             Self::Refused => "refused",
         })
-    }
-}
-
-/// Why two sessions, or one metric of theirs, may not be compared.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Refusal {
-    /// A fingerprint field differs.
-    Fingerprint(Difference),
-    /// One side was measured by lab and the other by another tool.
-    DifferentOrigin {
-        /// Who measured the baseline.
-        baseline: Origin,
-        /// Who measured the candidate.
-        candidate: Origin,
-    },
-    /// Two sides that other tools measured were measured by different ones.
-    DifferentTool {
-        /// The baseline's tool.
-        baseline: String,
-        /// The candidate's tool.
-        candidate: String,
-    },
-    /// The sides are of different contracts, which share no metric.
-    DifferentContract {
-        /// The baseline's contract.
-        baseline: Contract,
-        /// The candidate's contract.
-        candidate: Contract,
-    },
-    /// A side has nothing to compare.
-    NothingCompleted {
-        /// Its session id.
-        session: String,
-    },
-    /// A session contradicts itself: a repetition generated other tokens than the session's first.
-    UnstableOutput {
-        /// Its session id.
-        session: String,
-        /// Index of the repetition, warm-ups included.
-        repetition: u32,
-        /// Position of the first token that differs.
-        token: usize,
-        /// The first repetition's token id, absent past its end.
-        first: Option<u32>,
-        /// This repetition's token id, absent past its end.
-        other: Option<u32>,
-    },
-    /// Engines that did the same work said something else, and not for rounding.
-    DifferentOutput {
-        /// Position of the first token that differs.
-        token: usize,
-        /// The margin between the baseline's two greatest logits there, where it was reported.
-        margin: Option<f32>,
-        /// The baseline's token id, absent past its end.
-        baseline: Option<u32>,
-        /// The candidate's token id, absent past its end.
-        candidate: Option<u32>,
-    },
-    /// One side has no value for a gated metric.
-    OneSided {
-        /// The metric's full id.
-        metric: String,
-        /// The session without a value.
-        session: String,
-        /// Why it has none.
-        reason: String,
-    },
-    /// A gated metric was measured with different meters.
-    DifferentSource {
-        /// The metric's full id.
-        metric: String,
-        /// What the baseline was measured with.
-        baseline: String,
-        /// What the candidate was measured with.
-        candidate: String,
-    },
-    /// No gated metric has a value on either side: nothing could be judged, and that is no pass.
-    NothingJudged,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fingerprint(difference) if difference.is_unknown() => {
-                write!(f, "{} does not know {} on either side", difference.part, difference.field)
-            }
-            Self::Fingerprint(difference) => write!(f, "{} differs in {}", difference.part, difference.field),
-            Self::DifferentOrigin { baseline, candidate } => write!(
-                f,
-                "the baseline was {baseline} and the candidate {candidate}: what another tool says is never held against \
-                 what lab measured"
-            ),
-            Self::DifferentTool { baseline, candidate } => {
-                write!(f, "the baseline was measured by `{baseline}` and the candidate by `{candidate}`")
-            }
-            Self::DifferentContract { baseline, candidate } => {
-                write!(f, "the baseline is of contract {baseline} and the candidate of {candidate}")
-            }
-            Self::NothingCompleted { session } => {
-                write!(f, "no measured repetition of session {session} completed and counts")
-            }
-            Self::UnstableOutput { session, repetition, token, .. } => write!(
-                f,
-                "the repetition with index {repetition} of session {session} generated other tokens than its first, from token \
-                 {token} on"
-            ),
-            Self::DifferentOutput { token, margin: Some(margin), .. } => write!(
-                f,
-                "the sessions generated different tokens from token {token} on, at a margin of {margin:.2} logits"
-            ),
-            Self::DifferentOutput { token, .. } => {
-                write!(f, "the sessions generated different tokens from token {token} on")
-            }
-            Self::OneSided { metric, session, reason } => {
-                write!(f, "{} has no value in session {session} ({reason})", short_name(metric))
-            }
-            Self::DifferentSource { metric, baseline, candidate } => write!(
-                f,
-                "{} was measured with `{baseline}` in the baseline and with `{candidate}` in the candidate",
-                short_name(metric)
-            ),
-            Self::NothingJudged => f.write_str("no metric with a tolerance has a value on both sides"),
-        }
     }
 }
 

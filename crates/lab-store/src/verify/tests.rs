@@ -1,10 +1,14 @@
 //! Tampering, with the triggers out of the way, and whether it is found.
 
+use lab_core::metric::{Measurement, Reading};
+use rusqlite::Connection;
+
 use super::*;
-use crate::chain::{BASELINE, CALIBRATION};
+use crate::chain::{BASELINE, CALIBRATION, RECORDED, Recorded, genesis, last_link, next_head};
 use crate::fixture::{
     Scratch, archive_all, id, name_and_calibrate, record, record_import, record_unfinished, scratch, session,
 };
+use crate::migrate::apply_missing;
 
 /// A store with two sessions, a baseline and a calibration, and no trigger left to protect it.
 fn unprotected() -> Scratch {
