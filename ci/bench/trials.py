@@ -1,13 +1,14 @@
 """Runs `lab ab` many times on known changes and counts its verdicts: how often is it wrong, how often does it see, how long
 does it take? Resumable: every trial is one line of a file, and what is there is not run again.
 
-usage: trials.py LAB PLAN FILE [--trials N] [--rows NAME,NAME] [--minutes N] [--print]
+usage: trials.py LAB PLAN FILE [--trials N] [--rows NAME,NAME] [--minutes N] [--keep FOLDER] [--print]
 """
 
 import argparse
 import json
 import math
 import pathlib
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -94,12 +95,15 @@ def read(file):
     return [own for own in map(json.loads, whole.splitlines()) if "row" in own]
 
 
-def trial(lab, plan, arguments, seed):
+def trial(lab, plan, arguments, seed, keep):
     with tempfile.TemporaryDirectory() as folder:
+        store = f"{folder}/lab.sqlite"
         begun = time.monotonic()
         command = [lab, "ab", plan, *arguments, "--seed", str(seed), "--format", "json"]
-        done = subprocess.run([*command, "--store", f"{folder}/lab.sqlite"], capture_output=True, text=True)
+        done = subprocess.run([*command, "--store", store], capture_output=True, text=True)
         seconds = time.monotonic() - begun
+        if keep:
+            shutil.move(store, keep)
     if done.returncode not in (0, 1, 3):
         raise SystemExit(f"`{' '.join(command)}` ended with {done.returncode}:\n{done.stderr}")
     report = json.loads(done.stdout)
@@ -115,6 +119,7 @@ def trial(lab, plan, arguments, seed):
         "turns": paired["turns"],
         "turns_left_out": paired["turns_left_out"],
         "contradicted": paired["contradicted"],
+        "uninterrupted": paired["uninterrupted"],
         "slow_launches": report["slow_launches"],
     }
 
@@ -153,6 +158,7 @@ def main():
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no trial after so long")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the store of every trial in a folder")
     parser.add_argument("--print", action="store_true", dest="only_print")
     arguments = parser.parse_args()
     results = read(arguments.file)
@@ -176,7 +182,8 @@ def run(arguments, results):
                 plan = arguments.plan
                 if name in TIGHT:
                     plan, words = plan_with_tolerance(plan, TIGHT[name], folder), [*words, "--pairs", "92"]
-                result = {"row": name, "seed": seed, "arguments": words, **trial(arguments.lab, plan, words, seed)}
+                keep = arguments.keep and arguments.keep / f"{len(results)}.sqlite"
+                result = {"row": name, "seed": seed, "arguments": words, **trial(arguments.lab, plan, words, seed, keep)}
             results.append(result)
             with arguments.file.open("a") as file:
                 file.write(json.dumps(result) + "\n")
