@@ -11,7 +11,7 @@ use lab_mqtt::{Broker, MqttError, Publisher};
 
 use crate::whole_file;
 
-/// How long the broker may take to be reached, to agree on keys, to welcome and to acknowledge, each.
+/// How long the broker may take from the look-up of its name to its welcome, and how long to acknowledge each document.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long documents are sent at one time. What is left waits for the next.
 const ATTEMPT_NS: u64 = 10_000_000_000;
