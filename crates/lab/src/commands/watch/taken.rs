@@ -78,31 +78,69 @@ pub(super) struct Taker<'a> {
 /// The most bytes of a message that is read: nothing that a stranger publishes may take a watch's memory.
 const LARGEST: usize = 16 << 20;
 
+/// What a batch has in it, before anything is written.
+#[derive(Default)]
+struct Sorted {
+    batch: Batch,
+    rejected: Vec<Rejected>,
+    /// Messages whose payload is in the store, or in the batch already.
+    n_known: usize,
+}
+
+/// A message that cannot be stored, and why.
+struct Rejected {
+    digest: Digest,
+    message: Message,
+    reason: String,
+}
+
 impl Taker<'_> {
     /// Stores the messages that are documents and not known, and keeps what is no document in quarantine.
+    ///
+    /// An error of the store leaves everything as it was, the quarantine too: the same messages may be taken again, and come to
+    /// what they would have come to.
     pub(super) fn take(&self, messages: Vec<Message>, store: &mut Store) -> Result<Taken> {
+        let Sorted { mut batch, rejected, n_known } = self.sort(messages, store)?;
         let mut taken = Taken::default();
-        let mut batch = Batch::default();
-        for message in messages {
-            let digest = Digest::of(&message.payload);
-            if batch.payloads.contains_key(&digest) || store.session_of_source(&digest)?.is_some() {
-                taken.counts.known += 1;
-                continue;
-            }
-            match self.read(&message) {
-                Ok((device, document)) => batch.add(&device, document, message, self.address),
-                Err(reason) if self.quarantine.keep(&digest, &message, &reason)? => {
-                    taken.counts.quarantined += 1;
-                    taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
-                }
-                Err(_) => taken.counts.known += 1,
-            }
-        }
         let n_read = batch.documents.len();
         taken.counts.sessions = batch.store(store)?;
         taken.counts.stored = batch.documents.len();
-        taken.counts.known += n_read - batch.documents.len();
+        taken.counts.known = n_known + n_read - batch.documents.len();
+        // Behind the store, which may be busy: what lies in quarantine would count as known when the batch is taken again.
+        self.set_aside(&rejected, &mut taken)?;
         Ok(taken)
+    }
+
+    /// Tells what is known, what is a document and what is none. Nothing is written.
+    fn sort(&self, messages: Vec<Message>, store: &Store) -> Result<Sorted> {
+        let mut sorted = Sorted::default();
+        for message in messages {
+            let digest = Digest::of(&message.payload);
+            if sorted.batch.payloads.contains_key(&digest) || store.session_of_source(&digest)?.is_some() {
+                sorted.n_known += 1;
+                continue;
+            }
+            match self.read(&message) {
+                Ok((device, document)) => {
+                    sorted.batch.add(&device, document, digest, message, self.address);
+                }
+                Err(reason) => sorted.rejected.push(Rejected { digest, message, reason }),
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Keeps in quarantine what is not there yet.
+    fn set_aside(&self, rejected: &[Rejected], taken: &mut Taken) -> Result<()> {
+        for Rejected { digest, message, reason } in rejected {
+            if self.quarantine.keep(digest, message, reason)? {
+                taken.counts.quarantined += 1;
+                taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
+            } else {
+                taken.counts.known += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a message: whose it is, and what it says; or why it cannot be stored.
@@ -137,9 +175,15 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, device: &DeviceId, document: DeviceDocument, message: Message, address: &str) {
+    fn add(
+        &mut self,
+        device: &DeviceId,
+        document: DeviceDocument,
+        sha256: Digest,
+        message: Message,
+        address: &str,
+    ) {
         let DeviceDocument { figures, contradictions } = document;
-        let sha256 = Digest::of(&message.payload);
         let source = Source {
             path: format!("{address}/{}", message.topic),
             sha256,
@@ -174,18 +218,23 @@ impl Batch {
 mod tests {
     use super::*;
 
+    fn message(payload: &str) -> Message {
+        Message {
+            topic: "iot/metrics/edge-01".to_owned(),
+            payload: payload.as_bytes().to_vec(),
+            is_retained: false,
+            is_repeated: false,
+            receipt: None,
+        }
+    }
+
     fn batch(texts: &[&str]) -> Batch {
         let device = DeviceId::parse("edge-01").unwrap();
         let mut batch = Batch::default();
         for text in texts {
-            let message = Message {
-                topic: "iot/metrics/edge-01".to_owned(),
-                payload: text.as_bytes().to_vec(),
-                is_retained: false,
-                is_repeated: false,
-                receipt: None,
-            };
-            batch.add(&device, read_document(text.as_bytes()).unwrap(), message, "mqtt://broker");
+            let digest = Digest::of(text.as_bytes());
+            let document = read_document(text.as_bytes()).unwrap();
+            batch.add(&device, document, digest, message(text), "mqtt://broker");
         }
         batch
     }
@@ -201,5 +250,29 @@ mod tests {
         let mut neither = batch(&[first, second]);
         assert_eq!((neither.store(&mut store).unwrap(), neither.documents.len()), (0, 0));
         assert_eq!(store.source_digests().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_stored_is_taken_again_as_if_for_the_first_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lab.sqlite");
+        drop(Store::open(&path).unwrap());
+        let pattern = Pattern::parse("iot/metrics/{device_id}").unwrap();
+        let quarantine = Quarantine::new(folder.path().join("quarantine"));
+        let taker = Taker { pattern: &pattern, address: "mqtt://broker", quarantine };
+        let messages: Vec<Message> =
+            ["{", r#"{"load_time_s": 1.5}"#, "{", r#"{"load_time_s": 1.5}"#].map(message).into();
+        // It refuses the append at once, where one that another process holds makes it wait for minutes.
+        let mut unwritable = Store::open_read_only(&path).unwrap();
+        assert!(taker.take(messages.clone(), &mut unwritable).is_err());
+        assert!(!taker.quarantine.folder().exists(), "nothing was put aside for a batch that comes again");
+        drop(unwritable);
+        let mut store = Store::open(&path).unwrap();
+        let taken = taker.take(messages.clone(), &mut store).unwrap();
+        assert_eq!(taken.counts, Counts { stored: 1, sessions: 1, known: 2, quarantined: 1 });
+        assert_eq!(taken.told.len(), 1, "{:?}", taken.told);
+        let again = taker.take(messages, &mut store).unwrap();
+        assert_eq!(again.counts, Counts { known: 4, ..Counts::default() });
+        assert_eq!(again.told, Vec::<String>::new());
     }
 }
