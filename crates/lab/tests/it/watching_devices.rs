@@ -182,6 +182,24 @@ fn what_is_no_document_goes_into_quarantine_with_the_reason() {
 }
 
 #[test]
+fn a_full_quarantine_drops_what_is_beyond_and_says_so() {
+    let (lab, mosquitto) = (Lab::new(), Mosquitto::start());
+    let url = mosquitto.url();
+    // Room for one message: a block of the disk for each of its two files.
+    let limit = ["--quarantine-limit", "10kB"];
+    let running = watch(&lab, &url, &[&limit[..], &["--once", "2"]].concat());
+    publish(&url, "iot/metrics/a", ["{".to_owned(), "[".to_owned(), document("a", 1)]);
+    let ran = running.finish().exits(0).says("stored: 1").says("in quarantine: 1, dropped: 1");
+    let dropped = lab_core::digest::Digest::of(b"[");
+    ran.says(&format!("dropped {dropped}, published on `iot/metrics/a`")).says("the quarantine is full");
+    assert_eq!(files(&lab, "quarantine").len(), 2);
+    // It was acknowledged: nothing of it comes again.
+    publish(&url, "iot/metrics/a", [document("a", 2)]);
+    let again = lab.run(&words(&url, &[&limit[..], &["--once", "1"]].concat())).exits(0).says("stored: 1");
+    assert!(!again.stderr.contains("dropped"), "{again:#?}");
+}
+
+#[test]
 fn a_message_that_cannot_be_kept_is_not_acknowledged_and_comes_again() {
     let (lab, mosquitto) = (Lab::new(), Mosquitto::start());
     let url = mosquitto.url();

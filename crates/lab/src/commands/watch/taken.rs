@@ -6,6 +6,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use lab_core::digest::Digest;
+use lab_core::excerpt::shown;
 use lab_core::import::{Figures, Imported, Source};
 use lab_formats::import::device::{DeviceDocument, is_same_device, read_inferences_slice, read_loading};
 use lab_mqtt::{DeviceId, Message, Pattern};
@@ -16,7 +17,7 @@ use crate::commands::import::device::sessions::{self, Taken as Document};
 use crate::failure::Result;
 use crate::imported::{take_known, validity};
 
-use super::quarantine::Quarantine;
+use super::quarantine::{Kept, Quarantine};
 
 /// What became of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) struct Counts {
     pub(super) known: usize,
     /// Messages in quarantine that were not there.
     pub(super) quarantined: usize,
+    /// Messages that cannot be stored, and for which the quarantine has no room.
+    pub(super) dropped: usize,
 }
 
 impl Counts {
@@ -39,7 +42,7 @@ impl Counts {
 
     /// Returns how many messages were taken.
     pub(super) fn n_taken(&self) -> usize {
-        self.n_new() + self.known
+        self.n_new() + self.known + self.dropped
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -47,16 +50,21 @@ impl Counts {
         self.sessions += other.sessions;
         self.known += other.known;
         self.quarantined += other.quarantined;
+        self.dropped += other.dropped;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stored, sessions, known, quarantined } = self;
+        let Self { stored, sessions, known, quarantined, dropped } = self;
         write!(
             f,
             "stored: {stored} (sessions: {sessions}), known already: {known}, in quarantine: {quarantined}"
-        )
+        )?;
+        match dropped {
+            0 => Ok(()),
+            _ => write!(f, ", dropped: {dropped}"),
+        }
     }
 }
 
@@ -64,7 +72,7 @@ impl fmt::Display for Counts {
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) counts: Counts,
-    /// A sentence for each message that went into quarantine.
+    /// A sentence for each message that went into quarantine, or was dropped.
     pub(super) told: Vec<String>,
 }
 
@@ -130,14 +138,28 @@ impl Taker<'_> {
         Ok(sorted)
     }
 
-    /// Keeps in quarantine what is not there yet.
+    /// Keeps in quarantine what is not there yet, as far as there is room.
     fn set_aside(&self, rejected: &[Rejected], taken: &mut Taken) -> Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        // Looked up for each batch: other watches may fill the same folder, and its owner empty it.
+        let mut room = self.quarantine.room()?;
         for Rejected { digest, message, reason } in rejected {
-            if self.quarantine.keep(digest, message, reason)? {
-                taken.counts.quarantined += 1;
-                taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
-            } else {
-                taken.counts.known += 1;
+            match self.quarantine.keep(digest, message, reason, &mut room)? {
+                Kept::Anew => {
+                    taken.counts.quarantined += 1;
+                    taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
+                }
+                Kept::Before => taken.counts.known += 1,
+                Kept::Nowhere => {
+                    taken.counts.dropped += 1;
+                    let topic = shown(&message.topic);
+                    taken.told.push(format!(
+                        "dropped {digest}, published on `{topic}`: {reason}; the quarantine is full \
+                         (`--quarantine-limit`)"
+                    ));
+                }
             }
         }
         Ok(())
@@ -258,7 +280,7 @@ mod tests {
         let path = folder.path().join("lab.sqlite");
         drop(Store::open(&path).unwrap());
         let pattern = Pattern::parse("iot/metrics/{device_id}").unwrap();
-        let quarantine = Quarantine::new(folder.path().join("quarantine"));
+        let quarantine = Quarantine::new(folder.path().join("quarantine"), 1_000_000);
         let taker = Taker { pattern: &pattern, address: "mqtt://broker", quarantine };
         let messages: Vec<Message> =
             ["{", r#"{"load_time_s": 1.5}"#, "{", r#"{"load_time_s": 1.5}"#].map(message).into();
@@ -269,10 +291,30 @@ mod tests {
         drop(unwritable);
         let mut store = Store::open(&path).unwrap();
         let taken = taker.take(messages.clone(), &mut store).unwrap();
-        assert_eq!(taken.counts, Counts { stored: 1, sessions: 1, known: 2, quarantined: 1 });
+        assert_eq!(taken.counts, Counts { stored: 1, sessions: 1, known: 2, quarantined: 1, dropped: 0 });
         assert_eq!(taken.told.len(), 1, "{:?}", taken.told);
         let again = taker.take(messages, &mut store).unwrap();
         assert_eq!(again.counts, Counts { known: 4, ..Counts::default() });
-        assert_eq!(again.told, Vec::<String>::new());
+        assert!(again.told.is_empty(), "{:?}", again.told);
+    }
+
+    #[test]
+    fn what_the_quarantine_has_no_room_for_is_dropped_and_counted_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("lab.sqlite")).unwrap();
+        let pattern = Pattern::parse("iot/metrics/{device_id}").unwrap();
+        // Room for the two files of one message.
+        let quarantine = Quarantine::new(folder.path().join("quarantine"), 10_000);
+        let taker = Taker { pattern: &pattern, address: "mqtt://broker", quarantine };
+        let taken = taker.take(["{", "[", "{"].map(message).into(), &mut store).unwrap();
+        assert_eq!(taken.counts, Counts { quarantined: 1, dropped: 1, known: 1, ..Counts::default() });
+        assert!(taken.counts.to_string().ends_with("in quarantine: 1, dropped: 1"), "{}", taken.counts);
+        let told = format!("dropped {}, published on `iot/metrics/edge-01`: ", Digest::of(b"["));
+        assert!(taken.told[1].starts_with(&told), "{:?}", taken.told);
+        assert!(taken.told[1].ends_with("the quarantine is full (`--quarantine-limit`)"), "{:?}", taken.told);
+        // Whoever empties it has room again.
+        std::fs::remove_dir_all(taker.quarantine.folder()).unwrap();
+        let again = taker.take(vec![message("[")], &mut store).unwrap();
+        assert_eq!(again.counts, Counts { quarantined: 1, ..Counts::default() });
     }
 }
