@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab_core::clock::Clock;
+use lab_core::clock::{Clock, nanoseconds};
 
 use crate::error::MqttError;
 
@@ -34,11 +34,6 @@ impl<'a> Deadline<'a> {
     pub(crate) fn missed(&self, what: &'static str) -> MqttError {
         MqttError::Silent { what, patience: self.patience }
     }
-}
-
-/// Returns a time in nanoseconds, as clocks tell it; the longest that they can tell for longer ones.
-pub(crate) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

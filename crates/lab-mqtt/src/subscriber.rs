@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lab_core::clock::Clock;
+use lab_core::clock::{Clock, nanoseconds};
 
 use crate::broker::Broker;
 use crate::connection::Connection;
-use crate::deadline::nanoseconds;
 use crate::error::MqttError;
 use crate::packet::{Connect, Incoming, PING, Published, acknowledge, subscribe};
 

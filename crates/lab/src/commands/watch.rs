@@ -16,7 +16,7 @@ use anyhow::anyhow;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::SignedDuration;
-use lab_core::clock::Clock as _;
+use lab_core::clock::{Clock as _, nanoseconds};
 use lab_host::clock::Monotonic;
 use lab_mqtt::{Event, Message, MqttError, Pattern, Receipt, Subscriber, client_id};
 use lab_store::{Store, StoreError};
@@ -128,10 +128,6 @@ fn own_client_id(pattern: &Pattern, global: &Global) -> Result<String> {
     let host = lab_host::machine::hostname(&global.roots()?).unwrap_or_default();
     let path = std::fs::canonicalize(&global.store).unwrap_or_else(|_| global.store.clone());
     Ok(client_id(&["watch", &host, &pattern.filter(), &path.to_string_lossy()]))
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// When to end.
