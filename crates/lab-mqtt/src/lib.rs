@@ -29,4 +29,4 @@ pub use error::MqttError;
 pub use publisher::Publisher;
 pub use subscriber::{Event, Message, Receipt, Subscriber, retry_after};
 pub use tls::{Tls, TlsError, TlsFiles};
-pub use topic::{DeviceId, Pattern, TopicError};
+pub use topic::{Pattern, TopicError};

@@ -9,10 +9,11 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
 use lab_core::clock::Clock as _;
+use lab_core::device::DeviceId;
 use lab_core::record::Session;
 use lab_formats::device_files::{self, Device, LOADING_FILE};
 use lab_host::clock::Monotonic;
-use lab_mqtt::{DeviceId, Pattern, client_id};
+use lab_mqtt::{Pattern, client_id};
 
 use crate::broker::BrokerOptions;
 use crate::failure::{Failure, Result};

@@ -5,11 +5,12 @@ use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
+use lab_core::device::DeviceId;
 use lab_core::digest::Digest;
 use lab_core::excerpt::shown;
 use lab_core::import::{Figures, Imported, Source};
 use lab_formats::import::device::{DeviceDocument, is_same_device, read_inferences_slice, read_loading};
-use lab_mqtt::{DeviceId, Message, Pattern};
+use lab_mqtt::{Message, Pattern};
 use lab_store::Store;
 
 use crate::commands::import::device::TOOL;
