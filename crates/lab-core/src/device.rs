@@ -1,11 +1,15 @@
 //! The metrics documents of edge devices (contract `device.v1`): a file of inferences with its summary, and a file about
 //! loading a model.
 
+mod id;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Reading;
 use crate::number::exact;
+
+pub use id::{DeviceId, InvalidDeviceId};
 
 /// What one document says, derived again from its details where it has any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

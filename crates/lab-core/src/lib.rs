@@ -11,6 +11,7 @@ pub mod device;
 pub mod digest;
 pub mod energy;
 pub mod engine;
+pub mod excerpt;
 pub mod experiment;
 pub mod fingerprint;
 #[cfg(any(test, feature = "fixtures"))]

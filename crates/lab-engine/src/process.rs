@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lab_core::clock::Clock;
+use lab_core::clock::{Clock, nanoseconds};
 use lab_core::engine::{
     Answer, BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile,
     Request, Tokens,
@@ -86,7 +86,7 @@ impl<'a> Process<'a> {
 
     /// Asks and waits for the answer. After any error but a plain failure the process is not to be asked again.
     fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Answer, EngineError> {
-        let deadline_ns = self.clock.now_ns().saturating_add(nanos(timeout));
+        let deadline_ns = self.clock.now_ns().saturating_add(nanoseconds(timeout));
         let answered = self.send(request, deadline_ns).and_then(|()| self.read_frame(deadline_ns));
         let answered = answered.and_then(|line| parse(&line));
         match answered {
@@ -339,10 +339,6 @@ fn name_of(request: &Request) -> &'static str {
         Request::Profile => "profile",
         Request::Exit => "exit",
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn cause_of(status: ExitStatus, log_tail: &str) -> EngineError {

@@ -46,9 +46,9 @@ use crate::tree::{Tree, peak_memory};
 use crate::watch::{MemoryPeak, Past, Watch};
 
 /// What shells answer for a program that was not found.
-const NOT_FOUND: u8 = 127;
+pub const NOT_FOUND: u8 = 127;
 /// What shells answer for a program that was found and could not be started.
-const NOT_STARTED: u8 = 126;
+pub const NOT_STARTED: u8 = 126;
 /// What shells add to the number of the signal that ended a program.
 const SIGNALLED: i32 = 128;
 

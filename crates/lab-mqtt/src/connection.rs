@@ -6,37 +6,49 @@ use std::time::Duration;
 use lab_core::clock::Clock;
 
 use crate::broker::Broker;
+use crate::deadline::Deadline;
 use crate::error::MqttError;
-use crate::packet::{Connect, DISCONNECT, Incoming, take};
+use crate::packet::{Connect, DISCONNECT, Incoming, LONGEST, LONGEST_ANSWER, take};
 use crate::transport::{Transport, broken, is_time_out};
 
 /// What one read takes at most.
 const READ_BYTES: usize = 16 * 1024;
+/// What has arrived is read even where nobody has time to wait for more.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 /// A connection that the broker has accepted.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    transport: Transport,
+pub(crate) struct Connection<'a> {
+    transport: Transport<'a>,
+    clock: &'a dyn Clock,
     received: Vec<u8>,
+    /// The longest packet that may come, without its fixed header.
+    longest: usize,
     /// Whether the broker remembers this client, its subscriptions and what was sent to it meanwhile.
     pub(crate) session_present: bool,
 }
 
-impl Connection {
-    /// Connects and waits for the broker's welcome.
+impl<'a> Connection<'a> {
+    /// Connects and waits for the broker's welcome: the name of its host, the connection, the keys and the welcome take
+    /// `patience` together.
     pub(crate) fn open(
         broker: &Broker,
         connect: &Connect<'_>,
         patience: Duration,
-        clock: &dyn Clock,
+        clock: &'a dyn Clock,
     ) -> Result<Self, MqttError> {
+        let deadline = Deadline::after(patience, clock);
         let credentials = broker.credentials.as_ref().map(|own| own.pair());
         let connect = Connect { credentials, ..*connect };
-        let transport = Transport::connect(broker, patience)?;
-        let mut own = Self { transport, received: Vec::new(), session_present: false };
-        own.send(&connect.bytes())?;
-        match own.await_packet("answer", patience, clock)? {
-            Incoming::ConnAck { session_present, code: 0 } => Ok(Self { session_present, ..own }),
+        let transport = Transport::connect(broker, deadline)?;
+        // Who has proved nothing yet makes nobody keep more than an answer.
+        let longest = LONGEST_ANSWER;
+        let mut own = Self { transport, clock, received: Vec::new(), longest, session_present: false };
+        own.send(&connect.bytes()).map_err(|error| in_time(error, &deadline))?;
+        match own.await_packet("answer", &deadline)? {
+            Incoming::ConnAck { session_present, code: 0 } => {
+                own.transport.welcome();
+                Ok(Self { session_present, longest: LONGEST, ..own })
+            }
             Incoming::ConnAck { code, .. } => Err(MqttError::Refused { code }),
             _ => Err(MqttError::Violation("its first packet is no answer to a connection")),
         }
@@ -49,16 +61,16 @@ impl Connection {
 
     /// Returns the next packet; nothing where none is whole after one read that waits so long at most.
     pub(crate) fn receive(&mut self, wait: Duration) -> Result<Option<Incoming>, MqttError> {
-        if let Some(packet) = take(&mut self.received)? {
+        if let Some(packet) = take(&mut self.received, self.longest)? {
             return Ok(Some(packet));
         }
-        self.transport.set_patience(wait).map_err(broken)?;
+        self.transport.set_deadline(Deadline::after(wait.max(LEAST_WAIT), self.clock));
         let mut chunk = [0; READ_BYTES];
         match self.transport.read(&mut chunk) {
             Ok(0) => Err(MqttError::Closed),
             Ok(n) => {
                 self.received.extend_from_slice(&chunk[..n]);
-                Ok(take(&mut self.received)?)
+                Ok(take(&mut self.received, self.longest)?)
             }
             Err(error) if is_time_out(&error) => Ok(None),
             Err(error) => Err(broken(error)),
@@ -69,17 +81,14 @@ impl Connection {
     pub(crate) fn await_packet(
         &mut self,
         what: &'static str,
-        patience: Duration,
-        clock: &dyn Clock,
+        deadline: &Deadline<'_>,
     ) -> Result<Incoming, MqttError> {
-        let deadline_ns = clock.now_ns().saturating_add(nanoseconds(patience));
         loop {
-            let left_ns = deadline_ns.saturating_sub(clock.now_ns());
-            if let Some(packet) = self.receive(Duration::from_nanos(left_ns))? {
+            if let Some(packet) = self.receive(deadline.left())? {
                 return Ok(packet);
             }
-            if clock.now_ns() >= deadline_ns {
-                return Err(MqttError::Silent { what, patience });
+            if deadline.is_over() {
+                return Err(deadline.missed(what));
             }
         }
     }
@@ -90,6 +99,10 @@ impl Connection {
     }
 }
 
-pub(crate) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// Returns the error of a broker that did not take the request for a connection, where that was only too late.
+fn in_time(error: MqttError, deadline: &Deadline<'_>) -> MqttError {
+    match error {
+        MqttError::Broken(source) if is_time_out(&source) => deadline.missed("take what was sent"),
+        other => other,
+    }
 }

@@ -5,7 +5,9 @@ pub(crate) const PING: [u8; 2] = [0xc0, 0];
 /// Ends a connection in order (section 3.14).
 pub(crate) const DISCONNECT: [u8; 2] = [0xe0, 0];
 /// The longest packet behind its fixed header: four bytes of seven bits (section 2.2.3).
-const LONGEST: usize = 268_435_455;
+pub(crate) const LONGEST: usize = 268_435_455;
+/// The answer to a connection behind its fixed header (section 3.2.2): nothing longer may come before it.
+pub(crate) const LONGEST_ANSWER: usize = 2;
 
 /// What a broker sends that it may not send: it speaks no MQTT 3.1.1, or is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,13 +114,17 @@ fn packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     packet
 }
 
-/// Takes the first packet out of what was received; nothing while it is not whole.
+/// Takes the first packet out of what was received; nothing while it is not whole. `longest` bounds what it has behind its
+/// fixed header: one that announces more is refused before it has come.
 ///
 /// # Errors
 ///
 /// When no broker sends such bytes. What is received after that means nothing.
-pub(crate) fn take(received: &mut Vec<u8>) -> Result<Option<Incoming>, Violation> {
+pub(crate) fn take(received: &mut Vec<u8>, longest: usize) -> Result<Option<Incoming>, Violation> {
     let Some((start, length)) = length_of(received)? else { return Ok(None) };
+    if length > longest {
+        return Err(Violation("its first packet is longer than the answer to a connection"));
+    }
     let end = start + length;
     if received.len() < end {
         return Ok(None);
@@ -227,7 +233,7 @@ mod tests {
         {
             let mut bytes = publish("a", &vec![7; payload], 1).unwrap();
             assert_eq!(bytes.len(), head + 5 + payload);
-            let Ok(Some(Incoming::Publish(message))) = take(&mut bytes) else { panic!("{payload}") };
+            let Ok(Some(Incoming::Publish(message))) = take(&mut bytes, LONGEST) else { panic!("{payload}") };
             assert_eq!((message.payload.len(), message.packet), (payload, Some(1)));
             assert!(bytes.is_empty());
         }
@@ -256,7 +262,7 @@ mod tests {
         let (mut received, mut taken) = (Vec::new(), Vec::new());
         for byte in all {
             received.push(byte);
-            taken.extend(take(&mut received).unwrap());
+            taken.extend(take(&mut received, LONGEST).unwrap());
         }
         assert_eq!(taken, expected);
         assert!(received.is_empty());
@@ -278,7 +284,18 @@ mod tests {
             let mut received = bytes.to_vec();
             // A length that is read out of other words may promise more than there is.
             received.resize(received.len() + 200, 0);
-            assert!(take(&mut received).is_err(), "{bytes:?}");
+            assert!(take(&mut received, LONGEST).is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_packet_that_announces_more_than_may_come_is_refused_before_it_comes() {
+        // The head of a message of 256 MiB.
+        let mut head = b"\x30\xff\xff\xff\x7f".to_vec();
+        assert!(take(&mut head.clone(), LONGEST_ANSWER).is_err());
+        assert_eq!(take(&mut head, LONGEST), Ok(None));
+        let answer = Incoming::ConnAck { session_present: false, code: 0 };
+        assert_eq!(take(&mut b"\x20\x02\0\0".to_vec(), LONGEST_ANSWER), Ok(Some(answer)));
+        assert!(take(&mut b"\x20\x03\0\0\0".to_vec(), LONGEST_ANSWER).is_err());
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lab_core::clock::Clock;
 
 use crate::broker::Broker;
-use crate::connection::{Connection, nanoseconds};
+use crate::connection::Connection;
+use crate::deadline::Deadline;
 use crate::error::MqttError;
 use crate::packet::{Connect, Incoming, publish};
 
@@ -13,13 +14,14 @@ use crate::packet::{Connect, Incoming, publish};
 ///
 /// A connection lasts for a few messages. It announces no keep-alive, so that nothing is sent while nothing is published.
 pub struct Publisher<'a> {
-    connection: Connection,
+    connection: Connection<'a>,
     clock: &'a dyn Clock,
     next: u16,
 }
 
 impl<'a> Publisher<'a> {
-    /// Connects. `patience` bounds connecting, agreeing on keys and the broker's welcome, each.
+    /// Connects. `patience` bounds looking the host's name up, connecting, agreeing on keys and the broker's welcome, all
+    /// together.
     ///
     /// # Errors
     ///
@@ -50,18 +52,13 @@ impl<'a> Publisher<'a> {
         self.next = self.next.checked_add(1).unwrap_or(1);
         let too_long = MqttError::TooLong { bytes: payload.len() };
         self.connection.send(&publish(topic, payload, number).ok_or(too_long)?)?;
-        let deadline_ns = self.clock.now_ns().saturating_add(nanoseconds(patience));
+        let deadline = Deadline::after(patience, self.clock);
         loop {
-            let left = Duration::from_nanos(deadline_ns.saturating_sub(self.clock.now_ns()));
-            match self.connection.await_packet("acknowledge a message", left, self.clock) {
-                Ok(Incoming::PubAck(acknowledged)) if acknowledged == number => return Ok(()),
+            match self.connection.await_packet("acknowledge a message", &deadline)? {
+                Incoming::PubAck(acknowledged) if acknowledged == number => return Ok(()),
                 // A broker that goes on about something else is as good as silent.
-                Ok(_) if self.clock.now_ns() >= deadline_ns => {
-                    return Err(MqttError::Silent { what: "acknowledge a message", patience });
-                }
-                Ok(_) => {}
-                Err(MqttError::Silent { what, .. }) => return Err(MqttError::Silent { what, patience }),
-                Err(error) => return Err(error),
+                _ if deadline.is_over() => return Err(deadline.missed("acknowledge a message")),
+                _ => {}
             }
         }
     }

@@ -3,18 +3,18 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lab_core::clock::Clock;
+use lab_core::clock::{Clock, nanoseconds};
 
 use crate::broker::Broker;
-use crate::connection::{Connection, nanoseconds};
+use crate::connection::Connection;
 use crate::error::MqttError;
 use crate::packet::{Connect, Incoming, PING, Published, acknowledge, subscribe};
 
 /// After how long a broker may take the client for dead, in seconds. It is sent something at least every half of it.
 const KEEP_ALIVE_S: u16 = 30;
 const KEEP_ALIVE: Duration = Duration::from_secs(KEEP_ALIVE_S as u64);
-/// How long connecting, agreeing on keys and the broker's welcome may take, each.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long looking the host's name up, connecting, agreeing on keys and the broker's welcome may take, all together.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The number of the one subscription among the packets of a connection.
 const SUBSCRIPTION: u16 = 1;
 
@@ -27,7 +27,7 @@ pub struct Subscriber<'a> {
     client_id: String,
     filter: String,
     clock: &'a dyn Clock,
-    link: Link,
+    link: Link<'a>,
     /// Counts connections: a receipt holds for its own.
     serial: u64,
     /// Connections in a row that failed, or broke soon.
@@ -82,18 +82,18 @@ pub struct Receipt {
 /// Connections of this process so far: no receipt may pass for one of another connection, whoever made that.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
-enum Link {
+enum Link<'a> {
     /// Not before this time.
     Waiting {
         until_ns: u64,
     },
-    Up(Up),
+    Up(Up<'a>),
     /// It broke where no event could say so.
     Broken(MqttError, u64),
 }
 
-struct Up {
-    connection: Connection,
+struct Up<'a> {
+    connection: Connection<'a>,
     since_ns: u64,
     sent_ns: u64,
     /// When a ping was sent that is not answered.
@@ -191,7 +191,7 @@ impl<'a> Subscriber<'a> {
         }
     }
 
-    fn listen(&mut self, up: &mut Up, wait: Duration) -> Result<Event, MqttError> {
+    fn listen(&mut self, up: &mut Up<'_>, wait: Duration) -> Result<Event, MqttError> {
         match up.connection.receive(wait.min(KEEP_ALIVE / 4))? {
             // Only now: an answer may have lain there for long.
             None => self.keep_alive(up).map(|()| Event::Nothing),
@@ -215,7 +215,7 @@ impl<'a> Subscriber<'a> {
     }
 
     /// Sends something when nothing was sent for long, and gives up a broker that does not answer.
-    fn keep_alive(&self, up: &mut Up) -> Result<(), MqttError> {
+    fn keep_alive(&self, up: &mut Up<'_>) -> Result<(), MqttError> {
         let now_ns = self.clock.now_ns();
         let is_over = |from_ns: u64, limit: Duration| now_ns.saturating_sub(from_ns) >= nanoseconds(limit);
         if up.pinged_ns.is_some_and(|from_ns| is_over(from_ns, KEEP_ALIVE)) {

@@ -1,32 +1,26 @@
 //! Bytes to and from a broker: a socket, or TLS over one.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::broker::Broker;
+use crate::deadline::Deadline;
 use crate::error::MqttError;
-
-/// How long a broker may leave sent bytes untaken.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
-/// A socket takes no time-out of zero.
-const LEAST_PATIENCE: Duration = Duration::from_millis(1);
+use crate::resolve::resolve;
+use crate::socket::Socket;
 
 /// A connection that carries bytes.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+pub(crate) enum Transport<'a> {
+    Plain(Socket<'a>),
+    Tls(Box<StreamOwned<ClientConnection, Socket<'a>>>),
 }
 
-impl Transport {
-    /// Connects, and agrees on keys where the broker's address asks for TLS. Each of the two takes `patience` at most, for each
-    /// of the host's addresses; looking its name up takes as long as the system's resolver does.
-    pub(crate) fn connect(broker: &Broker, patience: Duration) -> Result<Self, MqttError> {
-        let socket = connect(broker, patience)?;
+impl<'a> Transport<'a> {
+    /// Connects, and agrees on keys where the broker's address asks for TLS. All of it ends by the deadline.
+    pub(crate) fn connect(broker: &Broker, deadline: Deadline<'a>) -> Result<Self, MqttError> {
+        let socket = connect(broker, deadline)?;
         let Some(tls) = &broker.tls else { return Ok(Self::Plain(socket)) };
         let host = broker.address.host();
         let name = ServerName::try_from(host.to_owned())
@@ -35,43 +29,39 @@ impl Transport {
             .map_err(|error| MqttError::Broken(io::Error::other(error)))?;
         let mut socket = socket;
         while session.is_handshaking() {
-            session.complete_io(&mut socket).map_err(|error| handshake_error(broker, patience, error))?;
+            session.complete_io(&mut socket).map_err(|error| handshake_error(broker, &deadline, error))?;
         }
         Ok(Self::Tls(Box::new(StreamOwned::new(session, socket))))
     }
 
-    /// Sets how long the next read waits.
-    pub(crate) fn set_patience(&self, patience: Duration) -> io::Result<()> {
-        let socket = match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => &stream.sock,
-        };
-        socket.set_read_timeout(Some(patience.max(LEAST_PATIENCE)))
+    /// Sets by when the next read ends.
+    pub(crate) fn set_deadline(&mut self, deadline: Deadline<'a>) {
+        self.socket().set_deadline(deadline);
     }
-}
 
-fn connect(broker: &Broker, patience: Duration) -> Result<TcpStream, MqttError> {
-    let unreachable = |source| MqttError::Unreachable { address: broker.address.to_string(), source };
-    let addresses = (broker.address.host(), broker.address.port()).to_socket_addrs().map_err(unreachable)?;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, patience.max(LEAST_PATIENCE)) {
-            Ok(socket) => {
-                let set = socket
-                    .set_nodelay(true)
-                    .and_then(|()| socket.set_write_timeout(Some(WRITE_PATIENCE)))
-                    .and_then(|()| socket.set_read_timeout(Some(patience.max(LEAST_PATIENCE))));
-                return set.map(|()| socket).map_err(unreachable);
-            }
-            Err(error) => last = error,
+    /// Takes note that the broker has accepted the connection: from now on each write has a time of its own.
+    pub(crate) fn welcome(&mut self) {
+        self.socket().welcome();
+    }
+
+    fn socket(&mut self) -> &mut Socket<'a> {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => &mut stream.sock,
         }
     }
-    Err(unreachable(last))
 }
 
-fn handshake_error(broker: &Broker, patience: Duration, error: io::Error) -> MqttError {
+fn connect<'a>(broker: &Broker, deadline: Deadline<'a>) -> Result<Socket<'a>, MqttError> {
+    let unreachable = |source| MqttError::Unreachable { address: broker.address.to_string(), source };
+    let addresses =
+        resolve(broker.address.host(), broker.address.port(), deadline.left()).map_err(unreachable)?;
+    Socket::connect(&addresses, deadline).map_err(unreachable)
+}
+
+fn handshake_error(broker: &Broker, deadline: &Deadline<'_>, error: io::Error) -> MqttError {
     if is_time_out(&error) {
-        return MqttError::Silent { what: "agree on keys", patience };
+        return deadline.missed("agree on keys");
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match inner {
@@ -104,7 +94,7 @@ pub(crate) fn is_time_out(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-impl Read for Transport {
+impl Read for Transport<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.read(buffer),
@@ -113,7 +103,7 @@ impl Read for Transport {
     }
 }
 
-impl Write for Transport {
+impl Write for Transport<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.write(bytes),

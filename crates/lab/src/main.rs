@@ -1,5 +1,6 @@
 //! The `lab` command: arguments, wiring, words for errors, exit status.
 
+mod amount;
 mod backend;
 mod bench;
 mod broker;

@@ -20,7 +20,7 @@ use serde_json::{Deserializer, Value};
 
 pub use inference::{Inference, QUANTITIES, TEXTS};
 pub use loading::{LOADING_KEYS, LoadingFigure, LoadingKey, read_loading};
-pub use name::{FileKind, check_device_id, is_same_device, kind_of};
+pub use name::{FileKind, is_same_device, kind_of};
 
 use super::error::excerpt;
 use inference::KeyAmong;

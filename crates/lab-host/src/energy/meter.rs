@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lab_core::clock::Clock as _;
+use lab_core::clock::{Clock as _, nanoseconds};
 use lab_core::energy::{EnergyMeter, EnergyReading, MeterError, MeterInfo, MeterKind};
 
 use super::account::{Account, Quantity};
@@ -110,10 +110,6 @@ impl EnergyMeter for GaugeMeter {
     fn due_ns(&self) -> u64 {
         if self.interval_ns == 0 { 0 } else { self.due_ns }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -13,9 +13,14 @@ use tempfile::TempDir;
 /// How long a test waits for something that takes milliseconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a broker is started anew, at another port or the same one, where it dies at once.
+const ATTEMPTS: usize = 20;
+
 /// A broker that listens on a free port of the loopback interface until it is dropped.
 pub(crate) struct Mosquitto {
     folder: TempDir,
+    /// What its configuration has besides the port.
+    lines: String,
     port: u16,
     child: Option<Child>,
 }
@@ -29,17 +34,28 @@ impl Mosquitto {
     /// Starts a broker with further lines in its configuration. `lines` is given its folder.
     pub(crate) fn start_with(lines: impl FnOnce(&Path) -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let path = folder.path().display();
+        let lines = lines(folder.path());
+        let mut broker = Self { folder, lines, port: 0, child: None };
+        for _ in 0..ATTEMPTS {
+            broker.choose_port();
+            if broker.attempt() {
+                return broker;
+            }
+        }
+        panic!("mosquitto died at {ATTEMPTS} ports: {}", broker.log());
+    }
+
+    /// Writes the configuration for a port that is free now. Another process may take it before the broker does.
+    fn choose_port(&mut self) {
+        self.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
-            "listener {port} 127.0.0.1\npersistence true\npersistence_location {path}/\nmax_queued_messages 0\n\
+            "listener {} 127.0.0.1\npersistence true\npersistence_location {}/\nmax_queued_messages 0\n\
              set_tcp_nodelay true\nuser root\nlog_dest stderr\n{}",
-            lines(folder.path())
+            self.port,
+            self.folder.path().display(),
+            self.lines
         );
-        fs::write(folder.path().join("mosquitto.conf"), config).unwrap();
-        let mut broker = Self { folder, port, child: None };
-        broker.resume();
-        broker
+        fs::write(self.folder.path().join("mosquitto.conf"), config).unwrap();
     }
 
     /// Returns its address.
@@ -55,9 +71,16 @@ impl Mosquitto {
         child.wait().unwrap();
     }
 
-    /// Starts it, with what it kept, and returns when it listens.
+    /// Starts it, with what it kept and where it was, and returns when it listens.
     pub(crate) fn resume(&mut self) {
-        let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let is_started = (0..ATTEMPTS).any(|_| self.attempt());
+        assert!(is_started, "mosquitto died {ATTEMPTS} times: {}", self.log());
+    }
+
+    /// Starts it and returns whether it listens; it does not where it died at once, as of a port that is taken.
+    fn attempt(&mut self) -> bool {
+        let n_before = self.n_listened();
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut child = Command::new(program("mosquitto"))
             .arg("-c")
             .arg(self.folder.path().join("mosquitto.conf"))
@@ -66,16 +89,30 @@ impl Mosquitto {
             .stderr(log)
             .spawn()
             .unwrap();
-        wait_for("the broker", || {
-            let ended = child.try_wait().unwrap();
-            assert!(
-                ended.is_none(),
-                "{ended:?}: {}",
-                fs::read_to_string(self.folder.path().join("log")).unwrap()
-            );
-            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        let is_started = wait_for("the broker", || match child.try_wait().unwrap() {
+            Some(_) => Some(false),
+            // Its own words: whoever took the port would accept a connection too.
+            None => (self.n_listened() > n_before).then_some(true),
         });
-        self.child = Some(child);
+        if is_started {
+            self.child = Some(child);
+        }
+        is_started
+    }
+
+    /// Returns how often it has said that it runs, which it does when it listens.
+    fn n_listened(&self) -> usize {
+        let is_said = |line: &&str| line.contains("mosquitto version") && line.ends_with(" running");
+        self.log().lines().filter(is_said).count()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Returns what it has said so far; nothing before its first start.
+    fn log(&self) -> String {
+        fs::read(self.log_path()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
     /// Publishes a message that the broker keeps for whoever subscribes, byte by byte as the standard has it.

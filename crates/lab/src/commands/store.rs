@@ -1,6 +1,5 @@
 //! `lab store`: what takes how much room, for how long the room lasts, and moving old raw data out.
 
-mod amount;
 mod archive;
 mod forecast;
 
@@ -16,8 +15,8 @@ use lab_formats::{page, table};
 use lab_host::disk::free_bytes;
 use lab_store::{ArchiveRow, BlobUsage, DayUsage, Store, Usage};
 
-use self::amount::{Size, size};
 use self::forecast::{OVER_DAYS, Room, forecast};
+use crate::amount::{Size, size};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;

@@ -16,11 +16,12 @@ use anyhow::anyhow;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::SignedDuration;
-use lab_core::clock::Clock as _;
+use lab_core::clock::{Clock as _, nanoseconds};
 use lab_host::clock::Monotonic;
 use lab_mqtt::{Event, Message, MqttError, Pattern, Receipt, Subscriber, client_id};
 use lab_store::{Store, StoreError};
 
+use crate::amount::{Size, size};
 use crate::broker::BrokerOptions;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -39,7 +40,7 @@ Examples:
   lab watch mqtt://broker.local --for 10m
 
 The broker keeps what comes while nobody watches, for the same client id. Ctrl-C stores what has arrived and ends with 0. What is
-no metrics document is kept in the quarantine folder, with the reason.";
+no metrics document is kept in the quarantine folder, with the reason, while there is room.";
 
 /// Messages that are stored in one transaction at most, and bytes after which no further one is waited for.
 const BATCH: usize = 100;
@@ -64,6 +65,9 @@ pub(crate) struct Arguments {
     /// Where to keep what cannot be stored [default: `quarantine` beside the store].
     #[arg(long, value_name = "FOLDER")]
     quarantine: Option<PathBuf>,
+    /// The most that the quarantine folder may take of the disk, such as `500MB`; what is beyond is dropped, and told.
+    #[arg(long, value_name = "SIZE", default_value = "1GB", value_parser = size)]
+    quarantine_limit: Size,
     /// End after so many new documents, stored or in quarantine.
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     once: Option<usize>,
@@ -93,6 +97,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     let address = broker.address().to_string();
     let mut store = store::open_for_recording(&global.store)?;
     let folder = arguments.quarantine.clone().unwrap_or_else(|| global.store.with_file_name("quarantine"));
+    let Size(limit) = arguments.quarantine_limit;
     let client = arguments.client_id.clone().map_or_else(|| own_client_id(&pattern, global), Ok)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     recording::listen_for_interruption(&interrupted)?;
@@ -104,7 +109,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     };
     let mut watch = Watch {
         subscriber: Subscriber::new(broker, &client, &pattern.filter(), &Monotonic),
-        taker: Taker { pattern: &pattern, address: &address, quarantine: Quarantine::new(folder) },
+        taker: Taker { pattern: &pattern, address: &address, quarantine: Quarantine::new(folder, limit) },
         store: &mut store,
         pending: Vec::new(),
         counts: Counts::default(),
@@ -123,10 +128,6 @@ fn own_client_id(pattern: &Pattern, global: &Global) -> Result<String> {
     let host = lab_host::machine::hostname(&global.roots()?).unwrap_or_default();
     let path = std::fs::canonicalize(&global.store).unwrap_or_else(|_| global.store.clone());
     Ok(client_id(&["watch", &host, &pattern.filter(), &path.to_string_lossy()]))
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// When to end.
@@ -247,7 +248,7 @@ impl Watch<'_> {
             (false, None) => return Err(Failure::run(anyhow!("the broker did not answer before the end"))),
             (true, _) => {}
         }
-        let place = match counts.quarantined {
+        let place = match counts.quarantined + counts.dropped {
             0 => String::new(),
             _ => format!("; the quarantine is `{}`", taker.quarantine.folder().display()),
         };

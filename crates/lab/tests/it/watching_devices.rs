@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lab_core::digest::Digest;
 use lab_core::import::{Figures, Imported};
 use lab_core::record::Outcome;
 use lab_core::validity::Validity;
@@ -182,6 +183,24 @@ fn what_is_no_document_goes_into_quarantine_with_the_reason() {
 }
 
 #[test]
+fn a_full_quarantine_drops_what_is_beyond_and_says_so() {
+    let (lab, mosquitto) = (Lab::new(), Mosquitto::start());
+    let url = mosquitto.url();
+    // Room for one message: a block of the disk for each of its two files.
+    let limit = ["--quarantine-limit", "10kB"];
+    let running = watch(&lab, &url, &[&limit[..], &["--once", "2"]].concat());
+    publish(&url, "iot/metrics/a", ["{".to_owned(), "[".to_owned(), document("a", 1)]);
+    let ran = running.finish().exits(0).says("stored: 1").says("in quarantine: 1, dropped: 1");
+    let dropped = Digest::of(b"[");
+    ran.says(&format!("dropped {dropped}, published on `iot/metrics/a`")).says("the quarantine is full");
+    assert_eq!(files(&lab, "quarantine").len(), 2);
+    // It was acknowledged: nothing of it comes again.
+    publish(&url, "iot/metrics/a", [document("a", 2)]);
+    let again = lab.run(&words(&url, &[&limit[..], &["--once", "1"]].concat())).exits(0).says("stored: 1");
+    assert!(!again.stderr.contains("dropped"), "{again:#?}");
+}
+
+#[test]
 fn a_message_that_cannot_be_kept_is_not_acknowledged_and_comes_again() {
     let (lab, mosquitto) = (Lab::new(), Mosquitto::start());
     let url = mosquitto.url();
@@ -326,4 +345,36 @@ fn what_cannot_be_published_waits_for_the_next_run() {
     other.run(&device(&url, &[])).exits(0).says("published: 5");
     assert!(files(&other, "metrics/edge-01/spool").is_empty());
     lab.run(&words(&url, &["--once", "5"])).exits(0).says("stored: 5");
+}
+
+/// A broker that hangs up on packets of more bytes.
+fn narrow(most_bytes: usize) -> Mosquitto {
+    Mosquitto::start_with(|_| format!("allow_anonymous true\nmax_packet_size {most_bytes}\n"))
+}
+
+#[test]
+fn a_document_that_is_too_long_for_the_broker_is_set_aside_and_the_others_go_on() {
+    let (lab, mosquitto) = (Lab::new(), narrow(20_000));
+    lab.plan(Plan::scripted().set("run.repeat", 2));
+    std::fs::create_dir_all(lab.path("metrics/edge-01/spool")).unwrap();
+    let name = "00000000000000000001_inference_metrics_edge-01_20251007_103015.json";
+    let long = "x".repeat(50_000);
+    lab.write(&format!("metrics/edge-01/spool/{name}"), &long);
+    let ran = lab.run(&device(&mosquitto.url(), &[])).exits(0).says("published: 2 to");
+    ran.says(&format!("set aside as `metrics/edge-01/spool/set-aside/{name}`: the broker hangs up"));
+    let kept = lab.path(&format!("metrics/edge-01/spool/set-aside/{name}"));
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), long);
+    assert_eq!(files(&lab, "metrics/edge-01/spool"), [lab.path("metrics/edge-01/spool/set-aside")]);
+    // Nothing of it is tried again.
+    let again = lab.run(&device(&mosquitto.url(), &[])).exits(0).says("published: 2 to");
+    assert!(!again.stderr.contains("set aside"), "{again:#?}");
+}
+
+#[test]
+fn a_broker_that_takes_no_document_has_none_set_aside() {
+    let (lab, mosquitto) = (Lab::new(), narrow(100));
+    lab.plan(Plan::scripted().set("run.repeat", 2));
+    let ran = lab.run(&device(&mosquitto.url(), &[])).exits(0).says("published: 0 to");
+    ran.says("2 wait in").says("not published: ");
+    assert!(!lab.path("metrics/edge-01/spool/set-aside").exists());
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lab_core::clock::Clock as _;
+use lab_core::clock::{Clock as _, nanoseconds};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use ureq::Agent;
@@ -69,8 +69,7 @@ pub(super) fn run(words: &[String], patience: Duration) -> Result<String, Unavai
 
 /// Returns the output once the program has ended; none where it did not in time.
 fn output(child: &mut Child, patience: Duration) -> io::Result<Option<String>> {
-    let deadline_ns =
-        Monotonic.now_ns().saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX));
+    let deadline_ns = Monotonic.now_ns().saturating_add(nanoseconds(patience));
     let process = pidfd_open(pid(child), PidfdFlags::empty())?;
     let mut stdout = child.stdout.take().expect("the output was asked for at the start");
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use lab_core::command::RowsSource;
-use lab_measure::command::{ROWS_FD, ROWS_FILE};
+use lab_measure::command::{NOT_FOUND, NOT_STARTED, ROWS_FD, ROWS_FILE};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::exit::Exit;
@@ -17,9 +17,6 @@ use crate::terminal::say;
 
 /// Where rows go that nobody asks for.
 const NOWHERE: &str = "/dev/null";
-/// What shells answer for a program that was not found, and for one that cannot be started.
-const NOT_FOUND: u8 = 127;
-const NOT_STARTED: u8 = 126;
 
 /// Becomes the command, and returns only where that fails. A command that reports its rows finds where to, as it does where
 /// measuring is on.

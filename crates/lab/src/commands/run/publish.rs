@@ -9,17 +9,18 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use jiff::Timestamp;
 use lab_core::clock::Clock as _;
+use lab_core::device::DeviceId;
 use lab_core::record::Session;
 use lab_formats::device_files::{self, Device, LOADING_FILE};
 use lab_host::clock::Monotonic;
-use lab_mqtt::{DeviceId, Pattern, client_id};
+use lab_mqtt::{Pattern, client_id};
 
 use crate::broker::BrokerOptions;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::whole_file;
 
-use super::spool::{Recipient, Spool, SpoolError};
+use super::spool::{Recipient, Sent, Spool};
 
 /// What `lab run` takes about publishing.
 #[derive(Debug, Args)]
@@ -187,11 +188,10 @@ impl Publication {
     }
 
     fn send(&mut self) -> std::result::Result<(), String> {
-        let before = self.spool.waiting().map_or(0, |waiting| waiting.len());
-        let sent = self.spool.send(&self.recipient);
-        let after = self.spool.waiting().map_or(before, |waiting| waiting.len());
-        self.n_published += before.saturating_sub(after);
-        sent.map(|_| ()).map_err(|error: SpoolError| format!("not published: {error}"))
+        let Sent { n_sent, set_aside: mut told, trouble } = self.spool.send(&self.recipient);
+        self.n_published += n_sent;
+        told.extend(trouble.map(|error| format!("not published: {error}")));
+        if told.is_empty() { Ok(()) } else { Err(told.join("; ")) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Documents that wait for their broker: a folder of files, the oldest first, no more than a limit.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use lab_mqtt::{Broker, MqttError, Publisher};
 
 use crate::whole_file;
 
-/// How long the broker may take to be reached, to agree on keys, to welcome and to acknowledge, each.
+/// How long the broker may take from the look-up of its name to its welcome, and how long to acknowledge each document.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long documents are sent at one time. What is left waits for the next.
 const ATTEMPT_NS: u64 = 10_000_000_000;
+/// The folder of documents that no broker will have.
+const SET_ASIDE: &str = "set-aside";
 
 /// Whom documents are sent to, and as whom.
 pub(super) struct Recipient {
@@ -83,32 +86,143 @@ impl Spool {
         Ok(waiting)
     }
 
-    /// Publishes what waits, through a connection that is closed again, and returns how many documents it was.
-    pub(super) fn send(&self, recipient: &Recipient) -> Result<usize, SpoolError> {
-        let waiting = self.waiting()?;
-        if waiting.is_empty() {
-            return Ok(0);
-        }
+    /// Publishes what waits, the oldest first, and sets aside what is longer than the broker takes.
+    pub(super) fn send(&self, recipient: &Recipient) -> Sent {
+        let mut sent = Sent::default();
+        let trouble = self.send_waiting(&mut Line { recipient, publisher: None }, &mut sent).err();
+        Sent { trouble, ..sent }
+    }
+
+    fn send_waiting(&self, line: &mut Line<'_>, sent: &mut Sent) -> Result<(), SpoolError> {
         let deadline_ns = Monotonic.now_ns().saturating_add(ATTEMPT_NS);
-        let Recipient { broker, client_id, topic } = recipient;
-        let mut publisher = Publisher::connect(broker, client_id, PATIENCE, &Monotonic)?;
-        let mut n_sent = 0;
-        for path in waiting {
+        let mut waiting = VecDeque::from(self.waiting()?);
+        while let Some(path) = waiting.pop_front() {
             if Monotonic.now_ns() >= deadline_ns {
                 break;
             }
-            let document = match fs::read(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                read => {
-                    read.map_err(|source| SpoolError::File { action: "read", path: path.clone(), source })?
+            let Some(document) = read(&path)? else { continue };
+            let mut offered = line.offer(&document)?;
+            if let Offered::Lost(error) = offered {
+                if !send_shorter(&document, &mut waiting, line, sent)? {
+                    return Err(error.into());
                 }
-            };
-            publisher.publish(topic, &document, PATIENCE)?;
-            remove(&path)?;
-            n_sent += 1;
+                if Monotonic.now_ns() >= deadline_ns {
+                    break;
+                }
+                offered = line.offer(&document)?;
+            }
+            match offered {
+                Offered::Taken => sent.take(&path)?,
+                Offered::TooLong(error) => sent.set_aside.push(self.set_aside(&path, &error.to_string())?),
+                Offered::Lost(error) => {
+                    let n = document.len();
+                    let reason = format!("the broker hangs up on its {n} bytes, and takes fewer ({error})");
+                    sent.set_aside.push(self.set_aside(&path, &reason)?);
+                }
+            }
         }
-        publisher.close();
-        Ok(n_sent)
+        line.close();
+        Ok(())
+    }
+
+    /// Moves a document out of the way of the others, and returns a sentence about that.
+    fn set_aside(&self, path: &Path, reason: &str) -> Result<String, SpoolError> {
+        let failed = |source| SpoolError::File { action: "set aside", path: path.to_owned(), source };
+        let folder = self.folder.join(SET_ASIDE);
+        fs::create_dir_all(&folder).map_err(failed)?;
+        let place = folder.join(path.file_name().expect("it was listed by its name"));
+        fs::rename(path, &place).map_err(failed)?;
+        Ok(format!("never published, and set aside as `{}`: {reason}", place.display()))
+    }
+}
+
+/// What came of sending what waits.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Documents that the broker has.
+    pub(super) n_sent: usize,
+    /// A sentence for each document that it will never have.
+    pub(super) set_aside: Vec<String>,
+    /// Why documents still wait, unless it was for want of time.
+    pub(super) trouble: Option<SpoolError>,
+}
+
+impl Sent {
+    /// Takes note of a document that the broker has.
+    fn take(&mut self, path: &Path) -> Result<(), SpoolError> {
+        remove(path)?;
+        self.n_sent += 1;
+        Ok(())
+    }
+}
+
+/// A connection, where there is one.
+struct Line<'a> {
+    recipient: &'a Recipient,
+    publisher: Option<Publisher<'a>>,
+}
+
+/// What became of a document that was offered to the broker.
+enum Offered {
+    Taken,
+    /// No packet holds it.
+    TooLong(MqttError),
+    /// The connection ended over it: it may be longer than this broker takes. MQTT 3.1.1 has no words for that.
+    Lost(MqttError),
+}
+
+impl Line<'_> {
+    /// Offers a document, through a new connection where there is none.
+    fn offer(&mut self, document: &[u8]) -> Result<Offered, MqttError> {
+        let Recipient { broker, client_id, topic } = self.recipient;
+        let mut publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => Publisher::connect(broker, client_id, PATIENCE, &Monotonic)?,
+        };
+        let offered = match publisher.publish(topic, document, PATIENCE) {
+            Ok(()) => Offered::Taken,
+            Err(error @ MqttError::TooLong { .. }) => Offered::TooLong(error),
+            Err(error @ (MqttError::Closed | MqttError::Broken(_))) => return Ok(Offered::Lost(error)),
+            Err(error) => return Err(error),
+        };
+        self.publisher = Some(publisher);
+        Ok(offered)
+    }
+
+    /// Ends the connection in order.
+    fn close(&mut self) {
+        if let Some(publisher) = self.publisher.take() {
+            publisher.close();
+        }
+    }
+}
+
+/// Sends the shortest of the documents that wait, if it is shorter than one that the connection ended over, and returns whether
+/// the broker took it: then it is not the broker that is in trouble.
+fn send_shorter(
+    than: &[u8],
+    waiting: &mut VecDeque<PathBuf>,
+    line: &mut Line<'_>,
+    sent: &mut Sent,
+) -> Result<bool, SpoolError> {
+    let sizes = waiting.iter().enumerate();
+    let sizes = sizes.filter_map(|(position, path)| Some((fs::metadata(path).ok()?.len(), position)));
+    let shortest = sizes.filter(|(bytes, _)| *bytes < than.len() as u64).min();
+    let Some(path) = shortest.and_then(|(_, position)| waiting.remove(position)) else { return Ok(false) };
+    let Some(document) = read(&path)? else { return Ok(false) };
+    match line.offer(&document)? {
+        Offered::Taken => sent.take(&path).map(|()| true),
+        Offered::TooLong(_) | Offered::Lost(_) => Ok(false),
+    }
+}
+
+/// Reads a document; nothing where another run has sent it meanwhile.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, SpoolError> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => {
+            read.map(Some).map_err(|source| SpoolError::File { action: "read", path: path.to_owned(), source })
+        }
     }
 }
 
@@ -141,5 +255,21 @@ mod tests {
         assert_eq!(names, ["20251007_103016_c.json", "20251007_103017_b.json"]);
         fs::write(spool.folder().join(".20251007_103018_d.json.part"), b"{").unwrap();
         assert_eq!(spool.waiting().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_kept_and_waits_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().join("spool"), 2);
+        spool.add("20251007_103015_a.json", b"{}").unwrap();
+        let waiting = spool.waiting().unwrap();
+        let told = spool.set_aside(&waiting[0], "it is too long").unwrap();
+        let place = spool.folder().join("set-aside/20251007_103015_a.json");
+        assert_eq!(
+            told,
+            format!("never published, and set aside as `{}`: it is too long", place.display())
+        );
+        assert_eq!(fs::read(place).unwrap(), b"{}");
+        assert!(spool.waiting().unwrap().is_empty());
     }
 }

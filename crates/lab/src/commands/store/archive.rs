@@ -10,7 +10,7 @@ use lab_store::{
     Archivable, ArchiveContents, ArchiveOrder, ArchiveRow, SMALLEST_ARCHIVED_BYTES, Store, StoreError,
 };
 
-use super::amount::{Age, age};
+use crate::amount::{Age, age};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;

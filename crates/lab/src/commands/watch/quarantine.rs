@@ -1,5 +1,7 @@
 //! What cannot be stored is kept, with the reason. Names of files are digests: nothing that somebody published names one.
 
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -10,25 +12,65 @@ use lab_mqtt::Message;
 use crate::failure::{Failure, Result};
 use crate::whole_file;
 
+/// What a file takes of a disk at least: file systems give room by the block.
+const BLOCK: u64 = 4_096;
+
 /// A folder of messages that cannot be stored. It is made with the first of them.
 pub(super) struct Quarantine {
     folder: PathBuf,
+    /// The most bytes that its files may take together.
+    limit: u64,
+}
+
+/// What became of a message that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// It lies there now.
+    Anew,
+    /// Its payload lay there already.
+    Before,
+    /// There is no room for it.
+    Nowhere,
 }
 
 impl Quarantine {
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub(super) fn new(folder: PathBuf, limit: u64) -> Self {
+        Self { folder, limit }
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Keeps a message and why it cannot be stored; false where its payload lies there already.
-    pub(super) fn keep(&self, digest: &Digest, message: &Message, reason: &str) -> Result<bool> {
+    /// Returns how many bytes may still be kept.
+    pub(super) fn room(&self) -> Result<u64> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.limit),
+            entries => entries.map_err(|error| failure(&self.folder, &error))?,
+        };
+        let mut room = self.limit;
+        for entry in entries {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(found) => room = room.saturating_sub(taken_by(found.len())),
+                // Somebody has removed it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failure(&self.folder, &error)),
+            }
+        }
+        Ok(room)
+    }
+
+    /// Keeps a message and why it cannot be stored, as far as there is room, which becomes less by it.
+    pub(super) fn keep(
+        &self,
+        digest: &Digest,
+        message: &Message,
+        reason: &str,
+        room: &mut u64,
+    ) -> Result<Kept> {
         let payload = self.folder.join(format!("{digest}.json"));
         if payload.exists() {
-            return Ok(false);
+            return Ok(Kept::Before);
         }
         let note = format!(
             "{reason}\n\ntopic: {}\nreceived: {}\nbytes: {}\n",
@@ -36,17 +78,27 @@ impl Quarantine {
             Timestamp::now(),
             message.payload.len()
         );
+        let needed = taken_by(note.len() as u64).saturating_add(taken_by(message.payload.len() as u64));
+        let Some(left) = room.checked_sub(needed) else { return Ok(Kept::Nowhere) };
         // The payload comes last: where it lies, its reason does.
-        self.write(&self.folder.join(format!("{digest}.reason.txt")), note.as_bytes())?;
-        self.write(&payload, &message.payload)?;
-        Ok(true)
+        write(&self.folder.join(format!("{digest}.reason.txt")), note.as_bytes())?;
+        write(&payload, &message.payload)?;
+        *room = left;
+        Ok(Kept::Anew)
     }
+}
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        whole_file::write(path, bytes).map_err(|error| {
-            Failure::run(anyhow!("cannot keep a message in quarantine, in `{}`: {error}", path.display()))
-        })
-    }
+/// Returns what a file of so many bytes takes of a disk.
+fn taken_by(bytes: u64) -> u64 {
+    bytes.max(1).div_ceil(BLOCK).saturating_mul(BLOCK)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    whole_file::write(path, bytes).map_err(|error| failure(path, &error))
+}
+
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    Failure::run(anyhow!("cannot keep a message in quarantine, in `{}`: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -56,7 +108,7 @@ mod tests {
     #[test]
     fn a_message_is_kept_once_under_its_digest_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
-        let quarantine = Quarantine::new(folder.path().join("q"));
+        let quarantine = Quarantine::new(folder.path().join("q"), 10_000);
         let message = Message {
             topic: "iot/metrics/../../etc\n".to_owned(),
             payload: b"not json".to_vec(),
@@ -65,8 +117,15 @@ mod tests {
             receipt: None,
         };
         let digest = Digest::of(&message.payload);
-        assert!(quarantine.keep(&digest, &message, "line 1: expected value").unwrap());
-        assert!(!quarantine.keep(&digest, &message, "line 1: expected value").unwrap());
+        let mut room = quarantine.room().unwrap();
+        assert_eq!(room, 10_000);
+        let mut keep = |digest: &Digest| {
+            quarantine.keep(digest, &message, "line 1: expected value", &mut room).unwrap()
+        };
+        assert_eq!([keep(&digest), keep(&digest)], [Kept::Anew, Kept::Before]);
+        // A block of 4096 bytes for each file.
+        assert_eq!(keep(&Digest::of(b"another")), Kept::Nowhere);
+        assert_eq!((room, quarantine.room().unwrap()), (1_808, 1_808));
         let mut names: Vec<_> = std::fs::read_dir(quarantine.folder())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -5,10 +5,12 @@ use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
+use lab_core::device::DeviceId;
 use lab_core::digest::Digest;
+use lab_core::excerpt::shown;
 use lab_core::import::{Figures, Imported, Source};
 use lab_formats::import::device::{DeviceDocument, is_same_device, read_inferences_slice, read_loading};
-use lab_mqtt::{DeviceId, Message, Pattern};
+use lab_mqtt::{Message, Pattern};
 use lab_store::Store;
 
 use crate::commands::import::device::TOOL;
@@ -16,7 +18,7 @@ use crate::commands::import::device::sessions::{self, Taken as Document};
 use crate::failure::Result;
 use crate::imported::{take_known, validity};
 
-use super::quarantine::Quarantine;
+use super::quarantine::{Kept, Quarantine};
 
 /// What became of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(super) struct Counts {
     pub(super) known: usize,
     /// Messages in quarantine that were not there.
     pub(super) quarantined: usize,
+    /// Messages that cannot be stored, and for which the quarantine has no room.
+    pub(super) dropped: usize,
 }
 
 impl Counts {
@@ -39,7 +43,7 @@ impl Counts {
 
     /// Returns how many messages were taken.
     pub(super) fn n_taken(&self) -> usize {
-        self.n_new() + self.known
+        self.n_new() + self.known + self.dropped
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -47,16 +51,21 @@ impl Counts {
         self.sessions += other.sessions;
         self.known += other.known;
         self.quarantined += other.quarantined;
+        self.dropped += other.dropped;
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stored, sessions, known, quarantined } = self;
+        let Self { stored, sessions, known, quarantined, dropped } = self;
         write!(
             f,
             "stored: {stored} (sessions: {sessions}), known already: {known}, in quarantine: {quarantined}"
-        )
+        )?;
+        match dropped {
+            0 => Ok(()),
+            _ => write!(f, ", dropped: {dropped}"),
+        }
     }
 }
 
@@ -64,7 +73,7 @@ impl fmt::Display for Counts {
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) counts: Counts,
-    /// A sentence for each message that went into quarantine.
+    /// A sentence for each message that went into quarantine, or was dropped.
     pub(super) told: Vec<String>,
 }
 
@@ -78,31 +87,83 @@ pub(super) struct Taker<'a> {
 /// The most bytes of a message that is read: nothing that a stranger publishes may take a watch's memory.
 const LARGEST: usize = 16 << 20;
 
+/// What a batch has in it, before anything is written.
+#[derive(Default)]
+struct Sorted {
+    batch: Batch,
+    rejected: Vec<Rejected>,
+    /// Messages whose payload is in the store, or in the batch already.
+    n_known: usize,
+}
+
+/// A message that cannot be stored, and why.
+struct Rejected {
+    digest: Digest,
+    message: Message,
+    reason: String,
+}
+
 impl Taker<'_> {
     /// Stores the messages that are documents and not known, and keeps what is no document in quarantine.
+    ///
+    /// An error of the store leaves everything as it was, the quarantine too: the same messages may be taken again, and come to
+    /// what they would have come to.
     pub(super) fn take(&self, messages: Vec<Message>, store: &mut Store) -> Result<Taken> {
+        let Sorted { mut batch, rejected, n_known } = self.sort(messages, store)?;
         let mut taken = Taken::default();
-        let mut batch = Batch::default();
-        for message in messages {
-            let digest = Digest::of(&message.payload);
-            if batch.payloads.contains_key(&digest) || store.session_of_source(&digest)?.is_some() {
-                taken.counts.known += 1;
-                continue;
-            }
-            match self.read(&message) {
-                Ok((device, document)) => batch.add(&device, document, message, self.address),
-                Err(reason) if self.quarantine.keep(&digest, &message, &reason)? => {
-                    taken.counts.quarantined += 1;
-                    taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
-                }
-                Err(_) => taken.counts.known += 1,
-            }
-        }
         let n_read = batch.documents.len();
         taken.counts.sessions = batch.store(store)?;
         taken.counts.stored = batch.documents.len();
-        taken.counts.known += n_read - batch.documents.len();
+        taken.counts.known = n_known + n_read - batch.documents.len();
+        // Behind the store, which may be busy: what lies in quarantine would count as known when the batch is taken again.
+        self.set_aside(&rejected, &mut taken)?;
         Ok(taken)
+    }
+
+    /// Tells what is known, what is a document and what is none. Nothing is written.
+    fn sort(&self, messages: Vec<Message>, store: &Store) -> Result<Sorted> {
+        let mut sorted = Sorted::default();
+        for message in messages {
+            let digest = Digest::of(&message.payload);
+            if sorted.batch.payloads.contains_key(&digest) || store.session_of_source(&digest)?.is_some() {
+                sorted.n_known += 1;
+                continue;
+            }
+            match self.read(&message) {
+                Ok((device, document)) => {
+                    sorted.batch.add(&device, document, digest, message, self.address);
+                }
+                Err(reason) => sorted.rejected.push(Rejected { digest, message, reason }),
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Keeps in quarantine what is not there yet, as far as there is room.
+    fn set_aside(&self, rejected: &[Rejected], taken: &mut Taken) -> Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        // Looked up for each batch: other watches may fill the same folder, and its owner empty it.
+        let mut room = self.quarantine.room()?;
+        for Rejected { digest, message, reason } in rejected {
+            match self.quarantine.keep(digest, message, reason, &mut room)? {
+                Kept::Anew => {
+                    taken.counts.quarantined += 1;
+                    taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
+                }
+                Kept::Before => taken.counts.known += 1,
+                Kept::Nowhere => {
+                    taken.counts.dropped += 1;
+                    let topic = shown(&message.topic);
+                    taken.told.push(format!(
+                        "dropped {digest}, published on `{topic}`: {reason}; the quarantine is full \
+                         (`--quarantine-limit`)"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Reads a message: whose it is, and what it says; or why it cannot be stored.
@@ -137,9 +198,15 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, device: &DeviceId, document: DeviceDocument, message: Message, address: &str) {
+    fn add(
+        &mut self,
+        device: &DeviceId,
+        document: DeviceDocument,
+        sha256: Digest,
+        message: Message,
+        address: &str,
+    ) {
         let DeviceDocument { figures, contradictions } = document;
-        let sha256 = Digest::of(&message.payload);
         let source = Source {
             path: format!("{address}/{}", message.topic),
             sha256,
@@ -174,18 +241,23 @@ impl Batch {
 mod tests {
     use super::*;
 
+    fn message(payload: &str) -> Message {
+        Message {
+            topic: "iot/metrics/edge-01".to_owned(),
+            payload: payload.as_bytes().to_vec(),
+            is_retained: false,
+            is_repeated: false,
+            receipt: None,
+        }
+    }
+
     fn batch(texts: &[&str]) -> Batch {
         let device = DeviceId::parse("edge-01").unwrap();
         let mut batch = Batch::default();
         for text in texts {
-            let message = Message {
-                topic: "iot/metrics/edge-01".to_owned(),
-                payload: text.as_bytes().to_vec(),
-                is_retained: false,
-                is_repeated: false,
-                receipt: None,
-            };
-            batch.add(&device, read_document(text.as_bytes()).unwrap(), message, "mqtt://broker");
+            let digest = Digest::of(text.as_bytes());
+            let document = read_document(text.as_bytes()).unwrap();
+            batch.add(&device, document, digest, message(text), "mqtt://broker");
         }
         batch
     }
@@ -201,5 +273,49 @@ mod tests {
         let mut neither = batch(&[first, second]);
         assert_eq!((neither.store(&mut store).unwrap(), neither.documents.len()), (0, 0));
         assert_eq!(store.source_digests().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_that_could_not_be_stored_is_taken_again_as_if_for_the_first_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lab.sqlite");
+        drop(Store::open(&path).unwrap());
+        let pattern = Pattern::parse("iot/metrics/{device_id}").unwrap();
+        let quarantine = Quarantine::new(folder.path().join("quarantine"), 1_000_000);
+        let taker = Taker { pattern: &pattern, address: "mqtt://broker", quarantine };
+        let messages: Vec<Message> =
+            ["{", r#"{"load_time_s": 1.5}"#, "{", r#"{"load_time_s": 1.5}"#].map(message).into();
+        // It refuses the append at once, where one that another process holds makes it wait for minutes.
+        let mut unwritable = Store::open_read_only(&path).unwrap();
+        assert!(taker.take(messages.clone(), &mut unwritable).is_err());
+        assert!(!taker.quarantine.folder().exists(), "nothing was put aside for a batch that comes again");
+        drop(unwritable);
+        let mut store = Store::open(&path).unwrap();
+        let taken = taker.take(messages.clone(), &mut store).unwrap();
+        assert_eq!(taken.counts, Counts { stored: 1, sessions: 1, known: 2, quarantined: 1, dropped: 0 });
+        assert_eq!(taken.told.len(), 1, "{:?}", taken.told);
+        let again = taker.take(messages, &mut store).unwrap();
+        assert_eq!(again.counts, Counts { known: 4, ..Counts::default() });
+        assert!(again.told.is_empty(), "{:?}", again.told);
+    }
+
+    #[test]
+    fn what_the_quarantine_has_no_room_for_is_dropped_and_counted_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("lab.sqlite")).unwrap();
+        let pattern = Pattern::parse("iot/metrics/{device_id}").unwrap();
+        // Room for the two files of one message.
+        let quarantine = Quarantine::new(folder.path().join("quarantine"), 10_000);
+        let taker = Taker { pattern: &pattern, address: "mqtt://broker", quarantine };
+        let taken = taker.take(["{", "[", "{"].map(message).into(), &mut store).unwrap();
+        assert_eq!(taken.counts, Counts { quarantined: 1, dropped: 1, known: 1, ..Counts::default() });
+        assert!(taken.counts.to_string().ends_with("in quarantine: 1, dropped: 1"), "{}", taken.counts);
+        let told = format!("dropped {}, published on `iot/metrics/edge-01`: ", Digest::of(b"["));
+        assert!(taken.told[1].starts_with(&told), "{:?}", taken.told);
+        assert!(taken.told[1].ends_with("the quarantine is full (`--quarantine-limit`)"), "{:?}", taken.told);
+        // Whoever empties it has room again.
+        std::fs::remove_dir_all(taker.quarantine.folder()).unwrap();
+        let again = taker.take(vec![message("[")], &mut store).unwrap();
+        assert_eq!(again.counts, Counts { quarantined: 1, ..Counts::default() });
     }
 }

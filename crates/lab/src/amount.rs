@@ -2,15 +2,15 @@
 
 /// An age, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Age {
-    pub(super) seconds: u64,
+pub(crate) struct Age {
+    pub(crate) seconds: u64,
     /// As it was typed.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// A size, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub(crate) struct Size(pub(crate) u64);
 
 /// A kind of amount: what it is called, its units, and an example.
 struct Kind {
@@ -42,12 +42,12 @@ static SIZE: Kind = Kind {
 };
 
 /// Parses an age; what is none is refused in words.
-pub(super) fn age(text: &str) -> Result<Age, String> {
+pub(crate) fn age(text: &str) -> Result<Age, String> {
     Ok(Age { seconds: AGE.parse(text)?, text: text.to_owned() })
 }
 
 /// Parses a size; what is none is refused in words.
-pub(super) fn size(text: &str) -> Result<Size, String> {
+pub(crate) fn size(text: &str) -> Result<Size, String> {
     SIZE.parse(text).map(Size)
 }
 
