@@ -220,9 +220,11 @@ fn send_shorter(
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SpoolError> {
     match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => {
-            read.map(Some).map_err(|source| SpoolError::File { action: "read", path: path.to_owned(), source })
-        }
+        read => read.map(Some).map_err(|source| SpoolError::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -265,10 +267,7 @@ mod tests {
         let waiting = spool.waiting().unwrap();
         let told = spool.set_aside(&waiting[0], "it is too long").unwrap();
         let place = spool.folder().join("set-aside/20251007_103015_a.json");
-        assert_eq!(
-            told,
-            format!("never published, and set aside as `{}`: it is too long", place.display())
-        );
+        assert_eq!(told, format!("never published, and set aside as `{}`: it is too long", place.display()));
         assert_eq!(fs::read(place).unwrap(), b"{}");
         assert!(spool.waiting().unwrap().is_empty());
     }

@@ -119,20 +119,19 @@ mod tests {
         let digest = Digest::of(&message.payload);
         let mut room = quarantine.room().unwrap();
         assert_eq!(room, 10_000);
-        let mut keep = |digest: &Digest| {
-            quarantine.keep(digest, &message, "line 1: expected value", &mut room).unwrap()
-        };
+        let mut keep =
+            |digest: &Digest| quarantine.keep(digest, &message, "line 1: expected value", &mut room).unwrap();
         assert_eq!([keep(&digest), keep(&digest)], [Kept::Anew, Kept::Before]);
         // A block of 4096 bytes for each file.
         assert_eq!(keep(&Digest::of(b"another")), Kept::Nowhere);
         assert_eq!((room, quarantine.room().unwrap()), (1_808, 1_808));
-        let mut names: Vec<_> = std::fs::read_dir(quarantine.folder())
+        let mut names: Vec<_> = fs::read_dir(quarantine.folder())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         assert_eq!(names, [format!("{digest}.json"), format!("{digest}.reason.txt")]);
-        let note = std::fs::read_to_string(quarantine.folder().join(&names[1])).unwrap();
+        let note = fs::read_to_string(quarantine.folder().join(&names[1])).unwrap();
         assert!(note.starts_with("line 1: expected value\n\ntopic: iot/metrics/../../etc\\n\n"), "{note}");
     }
 }
