@@ -140,6 +140,19 @@ fn not_run(error: CommandError) -> Result<Exit> {
     }
 }
 
+/// Returns the path of a file as a record names it. A path that is no text is refused: with its bytes replaced it would be the
+/// path of another file.
+fn text_of(path: &Path) -> Result<String> {
+    let refusal = || {
+        Failure::usage(anyhow!(
+            "`--rows-from` names {path:?}, which is not UTF-8; the record of a run names its file as text, and the command was \
+             not started"
+        ))
+        .hint("rename the file, or link to it under a name in UTF-8")
+    };
+    path.to_str().map(str::to_owned).ok_or_else(refusal)
+}
+
 impl Arguments {
     /// Returns where the number of rows comes from: nobody assumes one.
     fn rows_source(&self) -> Result<RowsSource> {
@@ -147,7 +160,7 @@ impl Arguments {
                     command tells it";
         match (self.rows, &self.rows_from, self.rows_reported) {
             (Some(rows), None, false) => Ok(RowsSource::Given(rows)),
-            (None, Some(file), false) => Ok(RowsSource::File(file.display().to_string())),
+            (None, Some(file), false) => Ok(RowsSource::File(text_of(file)?)),
             (None, None, true) => Ok(RowsSource::Reported),
             (None, None, false) => Err(Failure::usage(anyhow!(
                 "nothing says how many rows the command uses; it was not started"

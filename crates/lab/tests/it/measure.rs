@@ -1,5 +1,7 @@
 //! `lab measure`, and plans that run a command.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use lab_core::record::SessionStatus;
@@ -156,6 +158,18 @@ fn without_exactly_one_source_of_rows_nothing_is_started() {
         assert!(hint.stderr.contains(source), "{hint:#?}");
     }
     measure(&lab, &["--rows", "1"]).exits(2).says("COMMAND");
+    assert!(!lab.path("started").exists() && records(&lab).is_empty() && !lab.store().exists());
+}
+
+#[test]
+fn a_file_of_rows_whose_path_is_no_text_is_refused_with_its_bytes() {
+    let lab = Lab::new();
+    let name = OsStr::from_bytes(b"prices-\xff.csv");
+    std::fs::write(lab.path("").join(name), "a\n1\n").unwrap();
+    let mut own = command(&lab, &["--rows-from"]);
+    own.arg(name).args(["--", "touch", "started"]);
+    let ran = Ran::of(own).exits(2).prints_nothing();
+    ran.says("`--rows-from` names \"prices-\\xFF.csv\", which is not UTF-8").says("rename the file");
     assert!(!lab.path("started").exists() && records(&lab).is_empty() && !lab.store().exists());
 }
 
