@@ -261,7 +261,7 @@ fn page(document: &SummaryDocument) -> Page {
     let SummaryDocument { run_id, elapsed_sec, rows_used, peak_memory_mb } = document;
     let rows = rows_used.map_or_else(|| "not known".to_owned(), |rows| rows.to_string());
     let facts = [
-        ("run_id", run_id.to_string()),
+        ("run_id", run_id.clone()),
         ("elapsed_sec", format!("{elapsed_sec:.3} s")),
         ("rows_used", rows),
         ("peak_memory_mb", format!("{peak_memory_mb:.1} MB")),
