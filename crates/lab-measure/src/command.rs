@@ -19,6 +19,7 @@
 //! rose, and if it stands clear of this process's own peak.
 
 mod deadline;
+mod descendants;
 mod reported;
 mod signals;
 
@@ -37,6 +38,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use self::deadline::Deadline;
+pub use self::deadline::GRACE;
+pub use self::descendants::{Descendants, NotEnded};
 use self::reported::Channel;
 pub use self::reported::{ROWS_FD, ROWS_FILE, ReportError};
 use self::signals::Listener;
