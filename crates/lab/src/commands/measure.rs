@@ -7,14 +7,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use lab_core::command::{CommandFailure, CommandRun, RowsSource};
 use lab_formats::page::{Block, Page, Text, Tone};
 use lab_formats::table;
 use lab_measure::Interval;
-use lab_measure::command::{CommandError, Finished, Redirect, RowsChannel, Run};
+use lab_measure::command::{CommandError, Descendants, Finished, Redirect, RowsChannel, Run};
 use lab_measure::inside::{SWITCH, Switch};
 use lab_measure::summary::{Summary, SummaryDocument};
 use uuid::Uuid;
@@ -114,9 +114,25 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         true => None,
         false => Some(Recorder::ready(arguments, &rows, global)?),
     };
+    let mut descendants = Descendants::from_now_on("/proc")
+        .context("cannot keep track of what the command starts")
+        .map_err(Failure::run)?;
     match arguments.run(&rows).carry_out() {
-        Ok(finished) => Ok(arguments.conclude(&finished, &rows, recorder, global)),
+        Ok(finished) => {
+            let exit = arguments.conclude(&finished, &rows, recorder, global);
+            tell_of_left(descendants.living().len());
+            Ok(exit)
+        }
         Err(error) => not_run(error),
+    }
+}
+
+/// Says what the command left running. It stays, as a shell would leave it: a command that starts a service means it.
+fn tell_of_left(n_left: usize) {
+    match n_left {
+        0 => {}
+        1 => say("note: the command left 1 process running, which goes on unmeasured"),
+        n => say(&format!("note: the command left {n} processes running, which go on unmeasured")),
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::{Lab, Ran, wait_for};
+use crate::kills;
 use crate::plan::Plan;
 use crate::schema;
 
@@ -36,6 +37,13 @@ fn script(lab: &Lab, options: &[&str], script: &str) -> Ran {
 fn records(lab: &Lab) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(lab.path("results/model_runs")) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Returns the numbers of processes that a file has.
+#[track_caller]
+fn numbers(lab: &Lab, file: &str) -> Vec<u32> {
+    let text = std::fs::read_to_string(lab.path(file)).unwrap();
+    text.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
 /// Returns how many decimals the number of a key has in a text.
@@ -159,6 +167,23 @@ fn without_exactly_one_source_of_rows_nothing_is_started() {
     }
     measure(&lab, &["--rows", "1"]).exits(2).says("COMMAND");
     assert!(!lab.path("started").exists() && records(&lab).is_empty() && !lab.store().exists());
+}
+
+#[test]
+fn what_a_command_leaves_running_stays_and_is_told() {
+    let lab = Lab::new();
+    // The parent of the second one ends before the command does.
+    let text = "sleep 600 & echo $! > left; (sleep 600 & echo $! >> left)";
+    let ran = script(&lab, &[], text).exits(0).says("the command left 2 processes running");
+    assert_eq!(ran.json()["rows_used"], 1);
+    let left = numbers(&lab, "left");
+    assert_eq!(left.len(), 2, "{left:?}");
+    for pid in left {
+        assert!(kills::is_alive(pid), "it was ended");
+        kills::send(pid, Signal::KILL);
+    }
+    let nothing = script(&lab, &[], ":").exits(0);
+    assert!(!nothing.stderr.contains("left"), "{nothing:#?}");
 }
 
 #[test]
@@ -341,6 +366,48 @@ fn a_run_that_fails_makes_the_session_incomplete() {
     assert_eq!(document["failures"].as_array().unwrap().len(), 1);
     let late = plan("sleep 600", 1).replace("repeat = 1", "repeat = 1\ntimeout_s = 1");
     run(&lab, &late).exits(5).says("did not end within 1 s and was stopped");
+    lab.run(&["verify"]).exits(0);
+}
+
+#[test]
+fn what_a_repetition_leaves_running_is_ended_before_the_next_begins() {
+    let lab = Lab::new();
+    // Fails where what the repetition before has left is there still, in the group of the command or in a session of its own.
+    let text = "for pid in $(cat left); do kill -0 $pid && exit 9; done; \
+                sleep 600 & echo $! > left; (setsid sleep 600 & echo $! >> left)";
+    lab.write("left", "");
+    let ran = run(&lab, &plan(text, 3)).exits(0);
+    for place in 1..=3 {
+        assert!(
+            ran.stderr
+                .contains(&format!("repetition {place} of 3 left 2 processes running, which lab ended")),
+            "{ran:#?}"
+        );
+    }
+    assert!(numbers(&lab, "left").into_iter().all(|pid| !kills::is_alive(pid)), "the last ones outlived lab");
+}
+
+#[test]
+fn a_command_whose_supervisor_is_killed_is_ended_and_fails_and_the_next_repetition_runs() {
+    let lab = Lab::new();
+    let text = "test -e begun && exit 0; echo $$ > begun.part; mv begun.part begun; exec sleep 600";
+    lab.write("plan.toml", plan(text, 2));
+    let running = lab.start(&["run", "plan.toml", "--format", "json"]);
+    wait_for("the command", || lab.path("begun").exists().then_some(()));
+    let sleeper = numbers(&lab, "begun")[0];
+    let (_, supervisor) = kills::state_and_parent(sleeper).unwrap();
+    assert_ne!(supervisor, running.id());
+    kills::send(supervisor, Signal::KILL);
+    let ran = running.finish().exits(5);
+    assert!(!kills::is_alive(sleeper), "the command outlived the one that watched it");
+    let ran = ran.says("repetition 1 of 2 left 1 process running, which lab ended");
+    let ran = ran.says("repetition 1 of 2 failed").says("was killed by signal 9").says("incomplete");
+    let document = ran.json();
+    assert_eq!(
+        (&document["session"]["completed"], &document["session"]["status"]),
+        (&json!(1), &json!("incomplete"))
+    );
+    assert_eq!(document["failures"].as_array().unwrap().len(), 1);
     lab.run(&["verify"]).exits(0);
 }
 
