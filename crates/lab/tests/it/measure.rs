@@ -274,7 +274,11 @@ fn sessions_of_one_command_are_listed_shown_compared_and_gated() {
     };
     once("0.2");
     once("0.2");
-    lab.run(&["list"]).exits(0).prints("sleep").prints("1/1").prints("completed");
+    lab.run(&["list"]).exits(0).prints("sleep").prints("1/1").prints("elapsed_sec").prints("completed");
+    let list = lab.run(&["list", "--format", "json"]).exits(0).json();
+    schema::assert_fits(&list, "list.v1");
+    assert_eq!(list["sessions"][0]["listed"]["metric"], "smoke.v1/elapsed_sec");
+    assert!(list["sessions"][0]["listed"]["mean"].as_f64().unwrap() >= 0.2, "{list:#}");
     lab.run(&["show", "@latest"]).exits(0).prints("sleep 0.2").prints("2, as given").prints("elapsed_sec");
     lab.run(&["show", "@latest", "--rederive"]).exits(0).says("0 differ");
     let document = lab.run(&["export", "@latest"]).exits(0).json();
