@@ -2,6 +2,7 @@
 
 mod backend;
 mod bench;
+mod beside;
 mod broker;
 mod cli;
 mod command_plan;

@@ -110,7 +110,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         return unmeasured::carry_out(&arguments.command, &source);
     }
     let rows = Rows::count(source, Path::new(""))?;
-    let recorder = match arguments.no_store {
+    let mut recorder = match arguments.no_store {
         true => None,
         false => Some(Recorder::ready(arguments, &rows, global)?),
     };
@@ -119,6 +119,11 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         .map_err(Failure::run)?;
     match arguments.run(&rows).carry_out() {
         Ok(finished) => {
+            // Those whose parents ended are waited for, so that what they took is known.
+            drop(descendants.living());
+            if let Some(recorder) = &mut recorder {
+                recorder.has_ended();
+            }
             let exit = arguments.conclude(&finished, &rows, recorder, global);
             tell_of_left(descendants.living().len());
             Ok(exit)

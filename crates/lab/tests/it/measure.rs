@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use lab_core::record::SessionStatus;
+use lab_core::record::{Outcome, SessionStatus};
+use lab_core::validity;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -291,7 +292,8 @@ fn sessions_of_one_command_are_listed_shown_compared_and_gated() {
     lab.run(&["compare", "@main", "@latest"]).exits(3).prints("elapsed_sec");
     for words in [&["compare", "@main", "@latest"][..], &["gate", "--baseline", "main"]] {
         let ran = lab.run(&[words, &["--rule", "contract", "--format", "json"]].concat());
-        assert!(matches!(ran.status, Some(0 | 1)), "{ran:#?}");
+        // 3 where the neighbours of this test made one of the runs suspect.
+        assert!(matches!(ran.status, Some(0 | 1 | 3)), "{ran:#?}");
     }
     once("0.21");
     lab.run(&["compare", "@main", "@latest"]).exits(4).prints("program");
@@ -325,6 +327,14 @@ fn every_repetition_of_a_plan_is_a_launch_and_warm_ups_count_for_nothing() {
     assert_eq!(std::fs::read_to_string(lab.path("count")).unwrap().lines().count(), 5);
     let session = lab.newest().unwrap();
     assert_eq!((session.launches.len(), session.repetitions.len()), (5, 5));
+    for recorded in &session.repetitions {
+        let Outcome::Ran(run) = &recorded.repetition.outcome else { panic!("{recorded:?}") };
+        let seen = run.observation.as_ref().expect("somebody looked at the machine");
+        assert!(
+            seen.command_cpu_ns.value().is_some() && seen.machine.after.at_ns > seen.machine.before.at_ns
+        );
+        assert_eq!(run.validity, validity::judge_command(run));
+    }
     lab.run(&["run", "plan.toml", "--repeat", "1"]).exits(0).prints("own");
     assert_eq!(lab.newest().unwrap().measured().count(), 1);
 }

@@ -23,7 +23,7 @@ use crate::progress::RunLine;
 use crate::recording::{self, Recording};
 use crate::supervisor::Supervisor;
 use crate::terminal::say;
-use crate::{plan_file, store};
+use crate::{beside, plan_file, store};
 
 pub(super) fn carry_out(plan: &CommandPlan, arguments: &Arguments, global: &Global) -> Result<Exit> {
     refuse_options(arguments)?;
@@ -136,8 +136,10 @@ impl Course<'_> {
         let conditions = subject.conditions();
         let environment = &subject.backend.environment;
         let supervisor = Supervisor { folder, environment, interrupted: self.interrupted };
+        let before = subject.beside();
         let ran = supervisor.run(&self.prepared.request());
         let ended = self.descendants.end(GRACE);
+        let seen = before.end();
         let (start, conditions, outcome) = match ran {
             Err(EngineError::Interrupted) => {
                 self.tell_of_left("the run that was interrupted", &ended);
@@ -150,7 +152,7 @@ impl Course<'_> {
             Err(error) => {
                 (LaunchStart::Failed(error.clone()), serde_json::Value::Null, Outcome::Failed(error))
             }
-            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(run))),
+            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(beside::judged(run, seen)))),
         };
         let is_lost = matches!(start, LaunchStart::Failed(_));
         let launch = Launch { index, start, conditions, profile: None, layout: None };
