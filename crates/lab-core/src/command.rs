@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::metric::Reading;
 use crate::number::exact;
+use crate::observation::{Conditions, Observation, ProcessCounters, Span};
 use crate::validity::Validity;
 
 /// A program and where the number of its rows comes from.
@@ -44,6 +45,51 @@ pub struct CommandRun {
     pub failure: Option<CommandFailure>,
     /// What disturbed it.
     pub validity: Validity,
+    /// What else the machine did meanwhile; none where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Box<CommandObservation>>,
+}
+
+/// What the machine did while a command ran, and how much of it was the command's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandObservation {
+    /// The machine, and the cores that the command may use.
+    pub machine: Span<Conditions>,
+    /// CPU time of the command, of all that it started and was waited for, and of its supervisor, in nanoseconds.
+    pub command_cpu_ns: Reading<u64>,
+    /// CPU time that lab itself took meanwhile, in nanoseconds.
+    pub harness_cpu_ns: Reading<u64>,
+}
+
+impl CommandObservation {
+    /// Returns it in the form that the rules of validity take.
+    pub(crate) fn as_of_execution(&self) -> Observation {
+        let of_process = |on_cpu_ns| ProcessCounters {
+            user_jiffies: 0,
+            system_jiffies: 0,
+            on_cpu_ns: Reading::Value(on_cpu_ns),
+            run_delay_ns: unseen(),
+            voluntary_switches: unseen(),
+            involuntary_switches: unseen(),
+            minor_faults: 0,
+            major_faults: 0,
+            threads: 0,
+            nice: 0,
+        };
+        Observation {
+            machine: self.machine.clone(),
+            process: Span {
+                before: Reading::Value(of_process(0)),
+                after: self.command_cpu_ns.clone().map(of_process),
+            },
+            harness_cpu_ns: self.harness_cpu_ns.clone(),
+            ..Observation::unobserved(unseen())
+        }
+    }
+}
+
+fn unseen<T>() -> Reading<T> {
+    Reading::Unavailable("nobody looks at the threads of a command".to_owned())
 }
 
 /// The peak of resident memory, in bytes, by two ways of looking: neither sees everything.

@@ -40,8 +40,19 @@ pub struct ListRow {
     pub asked: u32,
     /// Mean of `engine.v0.1/tokens_per_sec`, in tokens/s; null when the session has none.
     pub tokens_per_sec_mean: Option<f64>,
+    /// The figure that stands for the session, by its contract; null when nothing of it was measured.
+    pub listed: Option<ListedFigure>,
     /// Digest of the whole fingerprint. Sessions that share it may be compared.
     pub fingerprint: String,
+}
+
+/// The figure that stands for a session.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct ListedFigure {
+    /// Full id of the metric.
+    pub metric: String,
+    /// Its mean over the repetitions that count, in the metric's unit; null when there is none.
+    pub mean: Option<f64>,
 }
 
 impl ListRow {

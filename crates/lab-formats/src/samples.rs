@@ -25,7 +25,7 @@ use lab_core::work::Origin;
 
 use crate::baseline_json::{BaselineRow, ChangeBlock};
 use crate::history::{Change, HISTORY_SCHEMA, HistoryChange, HistoryDocument, HistoryEngine, HistorySession};
-use crate::list_json::ListRow;
+use crate::list_json::{ListRow, ListedFigure};
 use crate::store_json::{
     ArchiveBlock, BlobBlock, DayBlock, ForecastBlock, ReachBlock, STORE_SCHEMA, StoreDocument, TableBlock,
 };
@@ -166,12 +166,32 @@ pub(crate) fn list() -> Vec<ListRow> {
         invalid,
         asked: 5,
         tokens_per_sec_mean,
+        listed: tokens_per_sec_mean
+            .map(|mean| ListedFigure { metric: "engine.v0.1/tokens_per_sec".to_owned(), mean: Some(mean) }),
         fingerprint: session().fingerprint_digest().to_string(),
     };
     vec![
         row("00000001", SessionStatus::Completed, 5, 0, Some(61.234_5)),
         row("00000002", SessionStatus::Incomplete, 3, 1, Some(60.9)),
         row("00000003", SessionStatus::Failed, 0, 0, None),
+    ]
+}
+
+/// A list in which a command and a document stand beside an engine.
+pub(crate) fn mixed_list() -> Vec<ListRow> {
+    let of = |row: &ListRow, plan: &str, model: &str, metric: &str, mean| ListRow {
+        plan: plan.to_owned(),
+        model: model.to_owned(),
+        tokens_per_sec_mean: None,
+        listed: Some(ListedFigure { metric: metric.to_owned(), mean }),
+        ..row.clone()
+    };
+    let engines = list();
+    vec![
+        engines[0].clone(),
+        of(&engines[1], "smoke", "train.py", "smoke.v1/elapsed_sec", Some(1.204)),
+        of(&engines[1], "fan", "apxm", "workflow.v1/duration_ms", None),
+        engines[2].clone(),
     ]
 }
 

@@ -418,6 +418,24 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_several_contracts_names_its_figures_and_fits_into_eighty_columns() {
+        let wide = render(&page::sessions(&samples::mixed_list()), Style { colour: false, width: Some(200) });
+        for figure in ["result", "tokens_per_sec 61.23 ", "elapsed_sec 1.204 ", "duration_ms - "] {
+            assert!(wide.contains(figure), "{figure}:\n{wide}");
+        }
+        let narrow =
+            render(&page::sessions(&samples::mixed_list()), Style { colour: false, width: Some(80) });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        for whole in
+            ["00000002", "train.py", "tiny-synthetic", "tokens_per_sec", "elapsed_sec", "1.204", "incomplete"]
+        {
+            assert!(narrow.contains(whole), "{whole} is broken:\n{narrow}");
+        }
+        let engines = render(&page::sessions(&samples::list()), Style::default());
+        assert!(engines.contains("fingerprint") && !engines.contains("result"), "{engines}");
+    }
+
+    #[test]
     fn a_long_value_gives_way_to_the_width() {
         let mut report = samples::refused_report();
         let lab_core::report::Refusal::Fingerprint(difference) = &mut report.refusals[1] else { panic!() };

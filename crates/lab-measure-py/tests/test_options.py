@@ -1,7 +1,10 @@
 """The switch, the id of a run, and options that cannot be."""
 
+import json
+import re
 import threading
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -57,11 +60,21 @@ def test_switched_off_nothing_happens_at_all(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""
 
 
+# Where the package lies in a checkout of lab.
+SCHEMA = Path(__file__).parents[3] / "schemas" / "smoke.v1.json"
+
+
+def schema_takes(run_id):
+    pattern = json.loads(SCHEMA.read_text(encoding="utf-8"))["properties"]["run_id"]["pattern"]
+    # In a JSON Schema `$` is the very end, in Python also the place before a last line break.
+    return isinstance(run_id, str) and re.fullmatch(pattern, run_id) is not None
+
+
 @pytest.mark.parametrize("run_id", ["a", "2026-02-17T00.00.00Z_petr4", "-", "x" * 64, uuid.UUID(int=7), str(uuid.uuid4())])
 def test_an_id_that_can_name_a_file_is_taken_as_it_is(run_id, tmp_path):
     with measure_run_context(run_id, rows=1, output_dir="runs") as run:
         pass
-    assert run.summary["run_id"] == str(run_id)
+    assert run.summary["run_id"] == str(run_id) and schema_takes(str(run_id))
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [f"{run_id}.json"]
 
 
@@ -72,7 +85,7 @@ def test_an_id_that_can_name_a_file_is_taken_as_it_is(run_id, tmp_path):
 def test_an_id_that_cannot_name_a_file_is_refused_before_it_touches_one(run_id, enabled, tmp_path):
     with pytest.raises(RunIdError, match="1 to 64 letters"):
         measure_run_context(run_id, rows=1, enabled=enabled)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [] and not schema_takes(run_id)
 
 
 @pytest.mark.parametrize(

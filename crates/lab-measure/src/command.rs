@@ -19,6 +19,7 @@
 //! rose, and if it stands clear of this process's own peak.
 
 mod deadline;
+mod descendants;
 mod reported;
 mod signals;
 
@@ -37,6 +38,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use self::deadline::Deadline;
+pub use self::deadline::GRACE;
+pub use self::descendants::{Descendants, NotEnded};
 use self::reported::Channel;
 pub use self::reported::{ROWS_FD, ROWS_FILE, ReportError};
 use self::signals::Listener;
@@ -330,6 +333,16 @@ impl Kept {
 /// Returns `ru_maxrss`, which Linux gives in KiB, in bytes.
 pub(crate) fn peak_kept_of(who: UsageWho) -> Option<u64> {
     u64::try_from(getrusage(who).ok()?.max_rss()).ok()?.checked_mul(1024)
+}
+
+/// Returns the CPU time of all processes that this one has waited for so far, their own waited-for descendants included, in
+/// nanoseconds (`getrusage(2)`); none where the kernel does not say.
+pub fn waited_for_cpu_ns() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    let (user, system) = (usage.user_time(), usage.system_time());
+    let seconds = u64::try_from(user.tv_sec() + system.tv_sec()).ok()?;
+    let microseconds = u64::try_from(user.tv_usec() + system.tv_usec()).ok()?;
+    seconds.checked_mul(1_000_000_000)?.checked_add(microseconds.checked_mul(1_000)?)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
@@ -20,6 +21,11 @@ const PLAIN_FILE: u32 = 0o666;
 const NANOSECONDS_PER_MILLISECOND: u64 = 1_000_000;
 /// MB is 10^6 bytes.
 const BYTES_PER_TENTH_OF_A_MEGABYTE: u64 = 100_000;
+
+/// What an id of a run may be: the name of a file that nothing hides, quotes or leads elsewhere. [`fits_run_id`] in the words of
+/// JSON Schema.
+const RUN_ID: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$";
+const LONGEST_RUN_ID: usize = 64;
 
 /// What was measured of one run, unrounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +44,10 @@ pub struct Summary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SummaryDocument {
-    /// The run: a random UUID (version 4).
-    #[schemars(with = "String", extend("format" = "uuid"))]
-    pub run_id: Uuid,
+    /// The run: a random UUID (version 4), or the id that was given, such as a hash or a time in UTC.
+    #[serde(deserialize_with = "run_id")]
+    #[schemars(extend("pattern" = RUN_ID))]
+    pub run_id: String,
     /// Wall-clock time from beginning to end in seconds, to the millisecond. Above 0 for every run that took any
     /// time.
     #[schemars(range(min = 0.0))]
@@ -99,7 +106,7 @@ impl Summary {
         let milliseconds = nearest(self.elapsed_ns, NANOSECONDS_PER_MILLISECOND);
         let tenths = nearest(self.peak_memory_bytes, BYTES_PER_TENTH_OF_A_MEGABYTE);
         SummaryDocument {
-            run_id: self.run_id,
+            run_id: self.run_id.to_string(),
             // One division of whole numbers: the result is the number nearest to the decimal, and prints as it.
             elapsed_sec: milliseconds.max(u64::from(self.elapsed_ns > 0)) as f64 / 1_000.0,
             rows_used: self.rows_used,
@@ -133,6 +140,23 @@ impl Summary {
 /// Reads a number or null. Without it, a key that is not there would be as good as null.
 fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Option::deserialize(deserializer)
+}
+
+/// Reads an id that can be the name of a file, whoever drew it.
+fn run_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let id = String::deserialize(deserializer)?;
+    if fits_run_id(&id) {
+        return Ok(id);
+    }
+    Err(D::Error::custom(format!(
+        "the run's id `{}` cannot name its record: it must have 1 to 64 letters (a to z), digits or `._-`, and no dot in front",
+        id.escape_debug()
+    )))
+}
+
+fn fits_run_id(id: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=LONGEST_RUN_ID).contains(&id.len()) && !id.starts_with('.') && id.bytes().all(is_fit)
 }
 
 impl SummaryDocument {
@@ -259,7 +283,7 @@ mod tests {
             (whole.replace("rows_used", "rows"), "unknown field `rows`"),
             (whole.replace("100", "\"100\""), "invalid type: string"),
             (whole.replace("100", "-1"), "invalid value: integer `-1`"),
-            (whole.replace("01234567-", ""), "UUID parsing failed"),
+            (whole.replace("01234567-", "../"), "cannot name its record"),
             (whole.replace("  \"rows_used\": 100,\n", ""), "missing field `rows_used`"),
             ("{}".to_owned(), "missing field `run_id`"),
         ] {
@@ -269,12 +293,32 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_another_than_lab_drew_is_read_and_one_that_names_no_file_is_refused() {
+        let with = |id: &str| {
+            let text = format!(
+                "{{\"run_id\": {id:?}, \"elapsed_sec\": 0.1, \"rows_used\": 1, \"peak_memory_mb\": 1.5}}"
+            );
+            SummaryDocument::parse(&text)
+        };
+        let longest = "x".repeat(64);
+        for id in ["smoke", "2026-02-17T00.00.00Z_petr4", "9f86d081884c7d65", "-", &longest] {
+            assert_eq!(with(id).unwrap().run_id, id);
+        }
+        let too_long = "x".repeat(65);
+        for id in ["", ".", "..", ".hidden", "../up", "a/b", "a b", "a\n", "é", &too_long] {
+            let error = with(id).unwrap_err().to_string();
+            assert!(error.contains("must have 1 to 64 letters"), "{id}: {error}");
+        }
+    }
+
+    #[test]
     fn the_schema_demands_the_four_keys_and_no_other() {
         let schema = SummaryDocument::schema().to_value();
         let keys = ["run_id", "elapsed_sec", "rows_used", "peak_memory_mb"];
         assert_eq!(schema["required"], serde_json::json!(keys));
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["properties"]["run_id"]["format"], "uuid");
+        assert_eq!(schema["properties"]["run_id"]["type"], "string");
+        assert_eq!(schema["properties"]["run_id"]["pattern"], RUN_ID);
         assert_eq!(schema["properties"]["elapsed_sec"]["type"], "number");
         assert_eq!(schema["properties"]["rows_used"]["type"], serde_json::json!(["integer", "null"]));
     }

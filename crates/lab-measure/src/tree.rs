@@ -38,7 +38,10 @@ pub struct Resident {
 #[derive(Debug)]
 pub struct Tree {
     procfs: PathBuf,
+    root: Option<Identity>,
     known: BTreeSet<Identity>,
+    /// Processes that are none of the tree, nor is what they start.
+    spared: BTreeSet<Identity>,
     has_children_files: bool,
 }
 
@@ -48,10 +51,11 @@ impl Tree {
     /// `procfs` is where procfs is mounted: `/proc` on a real machine.
     pub fn new(procfs: impl Into<PathBuf>, pid: u32) -> Self {
         let procfs = procfs.into();
-        let known = Stat::read(&procfs, pid).map(|stat| stat.process).into_iter().collect();
+        let root = Stat::read(&procfs, pid).map(|stat| stat.process);
+        let known = root.into_iter().collect();
         let number = pid.to_string();
         let has_children_files = procfs.join(&number).join("task").join(&number).join("children").exists();
-        Self { procfs, known, has_children_files }
+        Self { procfs, root, known, spared: BTreeSet::new(), has_children_files }
     }
 
     /// Returns the processes of the tree that are alive and have memory, in the order of their numbers.
@@ -66,13 +70,37 @@ impl Tree {
         self.known.iter().filter_map(|process| self.resident(*process, is_new(process))).collect()
     }
 
+    /// Leaves the descendants of now out of the tree, and all that they will start.
+    pub(crate) fn spare_descendants(&mut self) {
+        self.spared = self.descendants().into_iter().collect();
+        self.known.retain(|process| !self.spared.contains(process));
+    }
+
+    /// Returns the descendants that are there, in the order of their numbers. Those that have ended and were not waited for are
+    /// there, too.
+    pub(crate) fn descendants(&mut self) -> Vec<Identity> {
+        self.known = self.living();
+        self.known.iter().copied().filter(|process| Some(*process) != self.root).collect()
+    }
+
+    /// Returns whether a process is there and is the same. One that has ended and was not waited for is.
+    pub(crate) fn is_alive(&self, process: Identity) -> bool {
+        Stat::read(&self.procfs, process.pid).is_some_and(|stat| stat.process == process)
+    }
+
+    /// Returns whether a process has ended.
+    pub(crate) fn has_ended(&self, process: Identity) -> bool {
+        let stat = Stat::read(&self.procfs, process.pid).filter(|stat| stat.process == process);
+        stat.is_none_or(|stat| stat.has_ended)
+    }
+
     fn living(&self) -> BTreeSet<Identity> {
         let scanned = (!self.has_children_files).then(|| self.scan());
         let mut pending: Vec<Identity> =
             self.known.iter().copied().filter(|process| self.is_alive(*process)).collect();
         let mut living = BTreeSet::new();
         while let Some(process) = pending.pop() {
-            if !living.insert(process) {
+            if self.spared.contains(&process) || !living.insert(process) {
                 continue;
             }
             match &scanned {
@@ -103,10 +131,6 @@ impl Tree {
         let is_child = |stat: &Stat| stat.parent == parent;
         let stats = listed.filter_map(|pid| Stat::read(&self.procfs, pid));
         stats.filter(is_child).map(|stat| stat.process).collect()
-    }
-
-    fn is_alive(&self, process: Identity) -> bool {
-        Stat::read(&self.procfs, process.pid).is_some_and(|stat| stat.process == process)
     }
 
     fn resident(&self, process: Identity, is_new: bool) -> Option<Resident> {
@@ -142,6 +166,8 @@ fn page_bytes() -> u64 {
 struct Stat {
     process: Identity,
     parent: u32,
+    /// Whether it has ended, and waits for its parent to take its status.
+    has_ended: bool,
     /// Whether it was forked and has executed no program since.
     is_before_exec: bool,
 }
@@ -162,7 +188,10 @@ impl Stat {
         let started = column(22)?.parse().ok()?;
         let flags: u32 = column(9)?.parse().ok()?;
         let parent = column(4)?.parse().ok()?;
-        Some(Self { process: Identity { pid, started }, parent, is_before_exec: flags & FORKED != 0 })
+        // Zombie, and dead (proc(5), `state`).
+        let has_ended = matches!(*column(3)?, "Z" | "X");
+        let is_before_exec = flags & FORKED != 0;
+        Some(Self { process: Identity { pid, started }, parent, has_ended, is_before_exec })
     }
 }
 
@@ -219,6 +248,10 @@ mod tests {
 
         fn children(&self, pid: u32, thread: u32, list: &str) {
             self.write(&format!("{pid}/task/{thread}/children"), list);
+        }
+
+        fn stat(&self, pid: u32) -> String {
+            fs::read_to_string(self.root().join(format!("{pid}/stat"))).unwrap()
         }
 
         fn end(&self, pid: u32) {
@@ -308,6 +341,24 @@ mod tests {
             procfs.end(10);
             assert_eq!(pages(&mut tree), [(11, 20), (13, 4001)]);
         }
+    }
+
+    #[test]
+    fn descendants_of_before_are_spared_with_all_that_they_start_and_others_are_found() {
+        let procfs = family();
+        let mut tree = procfs.tree(10);
+        tree.spare_descendants();
+        assert_eq!(tree.descendants(), []);
+        // A child of one that is spared, and one of the root.
+        procfs.process(14, 12, 104, 1);
+        procfs.process(15, 10, 105, 1);
+        let new = Identity { pid: 15, started: 105 };
+        assert_eq!(tree.descendants(), [new]);
+        assert!(tree.is_alive(new) && !tree.has_ended(new));
+        procfs.write("15/stat", &procfs.stat(15).replace(") S ", ") Z "));
+        assert!(tree.is_alive(new) && tree.has_ended(new), "nobody has waited for it");
+        procfs.end(15);
+        assert!(!tree.is_alive(new) && tree.has_ended(new));
     }
 
     #[test]

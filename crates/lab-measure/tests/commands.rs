@@ -9,7 +9,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use lab_measure::command::{CommandError, Finished, Redirect, ReportError, RowsChannel, Run};
+use lab_measure::command::{
+    CommandError, Finished, Redirect, ReportError, RowsChannel, Run, waited_for_cpu_ns,
+};
 
 /// Runs a script of the shell.
 fn shell(script: &str) -> Run {
@@ -27,6 +29,18 @@ fn the_exit_status_passes_through_and_a_signal_counts_from_128() {
         assert_eq!(finished.exit_code(), code, "{script}");
         assert!(finished.elapsed_ns > 0 && finished.passed_on.is_empty(), "{finished:?}");
     }
+}
+
+#[test]
+fn the_cpu_time_of_a_program_and_of_what_it_waited_for_is_counted() {
+    let before_ns = waited_for_cpu_ns().unwrap();
+    let count = "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done";
+    assert_eq!(
+        Run::new(["sh", "-c", "sh -c \"$1\"; exit 0", "sh", count]).carry_out().unwrap().exit_code(),
+        0
+    );
+    // Far more than starting two shells takes, on any machine.
+    assert!(waited_for_cpu_ns().unwrap() - before_ns > 5_000_000);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub use devices::ImportedSession;
 pub use error::StoreError;
 pub use family::Family;
 pub use open::{Mode, ReadOnlyReason, Store};
-pub use query::{ListFilter, SessionRow};
+pub use query::{ListFilter, ListedFigure, SessionRow};
 pub use resolve::ResolveError;
 pub use source::{OpenSource, SourceReader};
 pub use usage::{BlobUsage, DayUsage, TableUsage, Usage};

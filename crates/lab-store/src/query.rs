@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lab_core::digest::Digest;
-use lab_core::metric::{Measurement, Reading, all_metrics};
+use lab_core::metric::{Contract, Measurement, Reading, all_metrics};
 use lab_core::record::{
     Launch, RecordedRepetition, Repetition, Session, SessionEnd, SessionId, SessionStatus,
 };
@@ -48,15 +48,29 @@ pub struct SessionRow {
     pub invalid: u32,
     /// Measured repetitions asked for.
     pub repeat: u32,
-    /// Arithmetic mean of `engine.v0.1/tokens_per_sec` over the repetitions that are not invalid, in tokens per second;
-    /// absent when there is none, or one of them has no value. For display: judgements read the samples.
-    pub tokens_per_sec: Option<f64>,
+    /// The figure that stands for it; none where nothing of it was measured. For display: judgements read the samples.
+    pub listed: Option<ListedFigure>,
     /// The first twelve digits of the fingerprint's digest.
     pub fingerprint: String,
 }
 
-/// Full id of the metric a listing shows.
-const LISTED_METRIC: &str = "engine.v0.1/tokens_per_sec";
+/// The figure that stands for a session in a listing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListedFigure {
+    /// Full id of the metric: [`Contract::listed_metric`] of the session's contract.
+    pub metric: String,
+    /// Its arithmetic mean over the repetitions that are not invalid, in the metric's unit; absent when there is none, or one of
+    /// them has no value.
+    pub mean: Option<f64>,
+}
+
+/// Full ids of the metrics that a listing shows. No session has two of them.
+const LISTED_METRICS: [&str; 4] = [
+    Contract::EngineV0_1.listed_metric(),
+    Contract::SmokeV1.listed_metric(),
+    Contract::WorkflowV1.listed_metric(),
+    Contract::DeviceV1.listed_metric(),
+];
 
 /// Digits of a short id. Eight digits of the random tail: among a thousand sessions two share them with a chance of
 /// one in ten thousand.
@@ -75,10 +89,11 @@ const LIST: &str = "
         (SELECT CASE WHEN count(*) = count(value) THEN avg(value) END
          FROM measurement JOIN repetition
             ON repetition.session = measurement.session AND repetition.idx = measurement.repetition
-         WHERE measurement.session = listed.id AND metric = ?2 AND validity <> 'invalid'),
+         WHERE measurement.session = listed.id AND metric IN (?2, ?3, ?4, ?5) AND validity <> 'invalid'),
         fingerprint,
         (SELECT count(*) FROM repetition
-         WHERE session = listed.id AND kind = 'measured' AND validity = 'invalid')
+         WHERE session = listed.id AND kind = 'measured' AND validity = 'invalid'),
+        (SELECT min(metric) FROM measurement WHERE session = listed.id AND metric IN (?2, ?3, ?4, ?5))
     FROM listed
     JOIN tail ON tail.digits = substr(listed.id, -8)
     LEFT JOIN session_end ON session_end.session = listed.id
@@ -95,7 +110,8 @@ impl Store {
             // A negative limit is none (SQLite, "SELECT", section 4).
             let limit = filter.limit.map_or(-1, i64::from);
             let mut statement = self.connection().prepare_cached(LIST)?;
-            let rows = statement.query_and_then((limit, LISTED_METRIC), list_row)?;
+            let [first, second, third, fourth] = LISTED_METRICS;
+            let rows = statement.query_and_then((limit, first, second, third, fourth), list_row)?;
             rows.collect()
         };
         list().map_err(|failure| failure.into_store_error(self.path(), "listing the sessions"))
@@ -158,6 +174,7 @@ fn list_row(row: &Row<'_>) -> Result<SessionRow, Failure> {
     let id = parse_id(&text)?;
     let status: Option<String> = row.get(5)?;
     let fingerprint: String = row.get(9)?;
+    let (metric, mean): (Option<String>, Option<f64>) = (row.get(11)?, row.get(8)?);
     Ok(SessionRow {
         id,
         short_id: shorten(&id.to_string(), row.get(1)?),
@@ -168,7 +185,7 @@ fn list_row(row: &Row<'_>) -> Result<SessionRow, Failure> {
         completed: row.get(6)?,
         invalid: row.get(10)?,
         repeat: row.get(7)?,
-        tokens_per_sec: row.get(8)?,
+        listed: metric.map(|metric| ListedFigure { metric, mean }),
         fingerprint: fingerprint.chars().take(12).collect(),
     })
 }

@@ -3,6 +3,7 @@
 mod amount;
 mod backend;
 mod bench;
+mod beside;
 mod broker;
 mod cli;
 mod command_plan;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// Returns the raw data of a run that has ended. `rows` is their number where it was known before; otherwise the command was
 /// to report it. `limit` is how long it was allowed to take.
 ///
-/// Its validity is never in doubt: nothing looks at what else the machine did (docs/modeling.md says so).
+/// It is valid until somebody who looked at what else the machine did judges it ([`crate::beside`]).
 pub(crate) fn command_run(
     finished: &Finished,
     run_id: Uuid,
@@ -31,6 +31,7 @@ pub(crate) fn command_run(
         memory: memory(&finished.peak),
         failure,
         validity: Validity::Valid,
+        observation: None,
     }
 }
 

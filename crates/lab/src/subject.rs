@@ -20,6 +20,7 @@ use lab_host::{Roots, conditions};
 use lab_model::DigestWriter;
 
 use crate::backend::Backend;
+use crate::beside::Beside;
 use crate::failure::{Failure, Result};
 use crate::{identity, launch};
 
@@ -137,6 +138,11 @@ impl Subject {
     /// Looks at how the machine stands now.
     pub(crate) fn conditions(&self) -> serde_json::Value {
         serde_json::to_value(conditions::probe(&self.roots, &self.backend.cores)).unwrap_or_default()
+    }
+
+    /// Looks at the machine just before a run.
+    pub(crate) fn beside(&self) -> Beside {
+        Beside::begin(&self.roots, &self.backend.cores)
     }
 
     /// Puts together what is known when a session starts.

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -87,23 +87,24 @@ pub(crate) struct Supervisor<'a> {
 impl Supervisor<'_> {
     /// Runs a command to its end. That the command fails is no error.
     ///
-    /// To be called by the main thread: the supervisor ends with the thread that started it, and takes the command with it.
+    /// To be called by the main thread: the supervisor ends with the thread that started it, and takes the command with it. What
+    /// is left running afterwards is the caller's to end: the command itself, where the supervisor was killed.
     ///
     /// # Errors
     ///
-    /// When the command never ran, could not be watched, or the user stopped it.
+    /// When the command never ran, could not be watched to its end, or the user stopped it.
     pub(crate) fn run(&self, request: &Request) -> Result<CommandRun, EngineError> {
-        let answer = self.ask(request).map_err(|error| not_run(error.to_string()))?;
+        let (answer, status) = self.ask(request).map_err(|error| not_run(error.to_string()))?;
         let is_interrupted = self.interrupted.load(Ordering::Relaxed);
         match serde_json::from_str::<Answer>(&answer) {
             Ok(Answer::Ran(run)) if run.failure.is_none() || !is_interrupted => Ok(*run),
             _ if is_interrupted => Err(EngineError::Interrupted),
             Ok(Answer::NotRun(message)) => Err(not_run(message)),
-            Ok(Answer::Ran(_)) | Err(_) => Err(not_run("whoever watched it ended without a word".to_owned())),
+            Ok(Answer::Ran(_)) | Err(_) => Err(unwatched(status)),
         }
     }
 
-    fn ask(&self, request: &Request) -> io::Result<String> {
+    fn ask(&self, request: &Request) -> io::Result<(String, ExitStatus)> {
         let request = serde_json::to_string(request).expect("a request serialises to JSON");
         let mut child = Command::new(OWN_EXECUTABLE)
             .process_group(0)
@@ -116,8 +117,8 @@ impl Supervisor<'_> {
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for a pipe");
         let answer = self.listen(stdout, &child);
-        child.wait()?;
-        answer
+        let status = child.wait()?;
+        Ok((answer?, status))
     }
 
     /// Reads to the end of the answer, and passes on that the user wants to stop.
@@ -149,4 +150,28 @@ impl Supervisor<'_> {
 
 fn not_run(message: String) -> EngineError {
     EngineError::Start { message }
+}
+
+/// Says how the supervisor ended where it gave no answer. One that was killed had a command, and what it measured of it is lost;
+/// one that ended by itself never started any.
+fn unwatched(status: ExitStatus) -> EngineError {
+    match status.signal() {
+        Some(signal) => EngineError::Failed {
+            message: format!("the lab process that watched the command was killed by signal {signal}"),
+        },
+        None => not_run(format!("the lab process that was to watch it ended without a word ({status})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_supervisor_ended_that_gave_no_answer_is_told() {
+        for (raw_status, words) in [(9, "killed by signal 9"), (5 << 8, "without a word (exit status: 5)")] {
+            let error = unwatched(ExitStatus::from_raw(raw_status)).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 }

@@ -143,6 +143,16 @@ impl Contract {
         all_metrics().filter(belongs)
     }
 
+    /// Returns the full id of the metric that stands for a whole session where there is room for one: in a list.
+    pub const fn listed_metric(self) -> &'static str {
+        match self {
+            Self::EngineV0_1 | Self::LabV1 => "engine.v0.1/tokens_per_sec",
+            Self::SmokeV1 => "smoke.v1/elapsed_sec",
+            Self::WorkflowV1 => "workflow.v1/duration_ms",
+            Self::DeviceV1 => "device.v1/inference_time_ms_avg",
+        }
+    }
+
     /// Returns whether its metrics are those of executions of a workload.
     const fn is_of_executions(self) -> bool {
         matches!(self, Self::EngineV0_1 | Self::LabV1)

@@ -447,6 +447,20 @@ mod tests {
     }
 
     #[test]
+    fn every_contract_is_listed_by_a_metric_that_it_has() {
+        for contract in [
+            Contract::EngineV0_1,
+            Contract::LabV1,
+            Contract::SmokeV1,
+            Contract::WorkflowV1,
+            Contract::DeviceV1,
+        ] {
+            let listed = contract.listed_metric();
+            assert!(contract.metrics().any(|metric| metric.id() == listed), "{contract}: {listed}");
+        }
+    }
+
+    #[test]
     fn the_primary_measure_heads_the_order_and_nothing_is_lost() {
         let order: Vec<String> = crate::metric::primary_first(METRICS.iter()).map(Metric::id).collect();
         assert_eq!(order[0], crate::metric::PRIMARY);

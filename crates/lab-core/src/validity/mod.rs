@@ -16,7 +16,9 @@ pub use signal::others_share;
 pub use table::RULES;
 pub use trend::{MannKendall, mann_kendall};
 
+use crate::command::CommandRun;
 use crate::metric::{Inputs, Reading};
+use crate::timeline::Timeline;
 
 /// Version of the rules. A change of a rule or a threshold raises it; sessions record it.
 pub const RULES_VERSION: &str = "lab.validity.v1";
@@ -167,13 +169,52 @@ pub fn signals(inputs: &Inputs<'_>) -> Vec<(&'static Rule, Reading<Signal>)> {
 
 /// Judges a repetition by every rule.
 pub fn judge(inputs: &Inputs<'_>) -> Validity {
+    verdict(signals(inputs).into_iter().filter_map(|(rule, signal)| {
+        let signal = *signal.value()?;
+        let effect = rule.effect(signal)?;
+        Some((effect, rule.reason(signal, effect)))
+    }))
+}
+
+/// Rules whose signals can be seen without an engine.
+const OF_COMMANDS: [&str; 8] =
+    ["steal", OTHER_LOAD, "memory-pressure", "swap", "throttling", "quota", "settings", "clock-source"];
+const OTHER_LOAD: &str = "other-load";
+
+/// Judges a run of a command by the rules whose signals can be seen without an engine.
+///
+/// The load of others makes it suspect and no more: what a command lets services do is its own work, and looks like theirs.
+pub fn judge_command(run: &CommandRun) -> Validity {
+    let Some(seen) = &run.observation else { return Validity::Valid };
+    let observation = seen.as_of_execution();
+    // None of the rules looks at it.
+    let timeline = Timeline::new(vec![run.elapsed_ns.max(1)]).expect("one stamp above 0 is a timeline");
+    let inputs = Inputs {
+        timeline: &timeline,
+        n_prompt: 0,
+        load_ns: 0,
+        request_ns: 0,
+        outside_ns: run.elapsed_ns,
+        n_before: None,
+        bytes_per_token: &Reading::Unavailable("a command reads no weights".to_owned()),
+        observation: &observation,
+        is_in_turn: false,
+    };
+    verdict(RULES.iter().filter(|rule| OF_COMMANDS.contains(&rule.id)).filter_map(|rule| {
+        let signal = (rule.measure)(&inputs).ok()?;
+        let effect = rule.effect(signal)?;
+        let effect = if rule.id == OTHER_LOAD { Effect::Suspect } else { effect };
+        Some((effect, rule.reason(signal, effect).replace("engine's", "command's")))
+    }))
+}
+
+/// Puts together what fired, each with its reason.
+fn verdict(fired: impl Iterator<Item = (Effect, String)>) -> Validity {
     let (mut suspect, mut invalid) = (Vec::new(), Vec::new());
-    for (rule, signal) in signals(inputs) {
-        let Some(signal) = signal.value() else { continue };
-        match rule.effect(*signal) {
-            None => {}
-            Some(effect @ Effect::Suspect) => suspect.push(rule.reason(*signal, effect)),
-            Some(effect @ Effect::Invalid) => invalid.push(rule.reason(*signal, effect)),
+    for (effect, reason) in fired {
+        match effect {
+            Effect::Suspect => suspect.push(reason),
+            Effect::Invalid => invalid.push(reason),
         }
     }
     match (invalid.is_empty(), suspect.is_empty()) {

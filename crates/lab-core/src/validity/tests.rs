@@ -1,7 +1,7 @@
 use super::*;
+use crate::command::{CommandObservation, MemoryPeak};
 use crate::energy::{EnergyTrace, MeterInfo, MeterKind};
 use crate::observation::{Conditions, CoreTime, Observation, ProcessCounters, Samples, Span};
-use crate::timeline::Timeline;
 
 const SECOND: u64 = 1_000_000_000;
 const BEGAN: u64 = 5 * SECOND;
@@ -124,6 +124,55 @@ fn a_repetition_too_short_for_a_look_says_so_and_does_not_blame_the_kernel() {
     }
     let reason = "the repetition was over before the sampling thread looked".to_owned();
     assert!(blind(&observation).contains(&("frequency", reason)));
+}
+
+/// Judges a run of a command in a quiet second, but for a change.
+fn judge_command_but(change: impl FnOnce(&mut CommandObservation)) -> Validity {
+    let mut seen = CommandObservation {
+        machine: quiet().machine,
+        command_cpu_ns: Reading::Value(2 * SECOND),
+        harness_cpu_ns: Reading::Value(0),
+    };
+    change(&mut seen);
+    judge_command(&run_of_command(Some(Box::new(seen))))
+}
+
+fn run_of_command(observation: Option<Box<CommandObservation>>) -> CommandRun {
+    CommandRun {
+        run_id: uuid::Uuid::from_u128(1),
+        elapsed_ns: SECOND,
+        rows_used: Reading::Value(1),
+        memory: MemoryPeak { sampled_bytes: Reading::Value(1), kernel_bytes: Reading::Value(1), samples: 2 },
+        failure: None,
+        validity: Validity::Valid,
+        observation,
+    }
+}
+
+#[test]
+fn a_run_of_a_command_is_judged_by_what_can_be_seen_without_an_engine() {
+    check(&judge_command_but(|_| {}), "valid", &[]);
+    check(&judge_command(&run_of_command(None)), "valid", &[]);
+    // Half of the cores' time was somebody else's: an engine's repetition would be invalid.
+    let others = judge_command_but(|own| own.command_cpu_ns = Reading::Value(SECOND));
+    check(&others, "suspect", &["other-load"]);
+    assert!(others.to_string().contains("other processes took from the command's cores 50.0 %"), "{others}");
+    let untold = Reading::Unavailable("the kernel does not say".to_owned());
+    check(&judge_command_but(|own| own.command_cpu_ns = untold), "valid", &[]);
+    let stolen = judge_command_but(|own| {
+        let Reading::Value(cores) = &mut own.machine.after.cores else { unreachable!("they are seen") };
+        cores[0].steal = 31;
+    });
+    check(&stolen, "invalid", &["steal"]);
+    let pressed = judge_command_but(|own| own.machine.after.pressure = pressure(0, 200_000).0);
+    check(&pressed, "invalid", &["memory-pressure"]);
+    let swapped = judge_command_but(|own| own.machine.after.swapped_pages = Reading::Value(7 + 257));
+    check(&swapped, "suspect", &["swap"]);
+}
+
+#[test]
+fn every_rule_for_commands_is_one_of_the_table() {
+    assert!(OF_COMMANDS.iter().all(|id| find(id).is_some()));
 }
 
 /// Returns the rules that cannot look, each with its reason.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// What asks to end politely is given so long: enough to close files and to write a last line.
-const GRACE: Duration = Duration::from_secs(5);
+/// What is asked to end politely is given so long: enough to close files and to write a last line.
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// A thread that waits for the end of a program, or for that of its time. Dropping it ends the thread, too.
 #[derive(Debug)]

@@ -6,6 +6,8 @@ use lab_core::record::SessionHeader;
 use super::*;
 use crate::fixture::{Scratch, header, id, measured, record, record_unfinished, scratch, session};
 
+const SPEED: &str = Contract::EngineV0_1.listed_metric();
+
 /// Records sessions without waiting for the disk: a thousand of them would otherwise cost minutes of it.
 fn many(n: u32) -> Scratch {
     let mut scratch = scratch();
@@ -43,9 +45,11 @@ fn a_line_of_a_listing_says_what_the_session_says() {
     let session = session(1);
     record(&mut scratch.store, &session);
     let row = scratch.store.list(&ListFilter::default()).unwrap().remove(0);
-    let samples = session.samples(LISTED_METRIC).unwrap();
+    let samples = session.samples(SPEED).unwrap();
     let mean = samples.iter().sum::<f64>() / 2.0;
-    assert!((row.tokens_per_sec.unwrap() - mean).abs() < 1e-9 * mean, "{row:?} {mean}");
+    let listed = row.listed.clone().unwrap();
+    assert_eq!(listed.metric, SPEED);
+    assert!((listed.mean.unwrap() - mean).abs() < 1e-9 * mean, "{row:?} {mean}");
     let expected = SessionRow {
         id: id(1),
         short_id: id(1).to_string()[28..].to_owned(),
@@ -56,7 +60,7 @@ fn a_line_of_a_listing_says_what_the_session_says() {
         completed: 2,
         invalid: 0,
         repeat: 3,
-        tokens_per_sec: row.tokens_per_sec,
+        listed: row.listed.clone(),
         fingerprint: session.fingerprint_digest().short(),
     };
     assert_eq!(row, expected);
@@ -89,10 +93,31 @@ fn the_listed_mean_leaves_invalid_repetitions_out_and_is_absent_without_a_value(
         }
     });
     for row in scratch.store.list(&ListFilter::default()).unwrap() {
-        let samples = scratch.store.load(&row.id).unwrap().samples(LISTED_METRIC);
-        assert_eq!(row.tokens_per_sec, samples.ok().map(|samples| samples[0]), "{row:?}");
+        let samples = scratch.store.load(&row.id).unwrap().samples(SPEED);
+        let mean = row.listed.as_ref().unwrap().mean;
+        assert_eq!(mean, samples.ok().map(|samples| samples[0]), "{row:?}");
         assert_eq!((row.completed, row.invalid), (2, u32::from(row.id == id(1))));
     }
+}
+
+#[test]
+fn each_session_is_listed_with_the_figure_of_its_own_contract() {
+    let mut scratch = scratch();
+    for (n, metric) in (1..).zip(LISTED_METRICS) {
+        scratch.store.begin_session(&header(n)).unwrap();
+        scratch.store.append_launch(id(n), &crate::fixture::launch(0)).unwrap();
+        let (repetition, _) = measured(n, 0, 0);
+        let own = Measurement { metric: metric.to_owned(), reading: Reading::Value(f64::from(n)) };
+        scratch.store.append_repetition(id(n), &repetition, &[own]).unwrap();
+    }
+    scratch.store.begin_session(&header(9)).unwrap();
+    let rows = scratch.store.list(&ListFilter::default()).unwrap();
+    for (n, metric) in (1..).zip(LISTED_METRICS) {
+        let row = rows.iter().find(|row| row.id == id(n)).unwrap();
+        let expected = ListedFigure { metric: metric.to_owned(), mean: Some(f64::from(n)) };
+        assert_eq!(row.listed, Some(expected));
+    }
+    assert_eq!(rows.iter().find(|row| row.id == id(9)).unwrap().listed, None);
 }
 
 #[test]
@@ -100,7 +125,7 @@ fn a_store_of_a_thousand_sessions_lists_every_one() {
     let scratch = many(1_000);
     let rows = scratch.store.list(&ListFilter::default()).unwrap();
     assert_eq!(rows.len(), 1_000);
-    assert!(rows.iter().all(|row| row.completed == 6 && row.tokens_per_sec.is_some()));
+    assert!(rows.iter().all(|row| row.completed == 6 && row.listed.is_some()));
     let short: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.short_id.as_str()).collect();
     assert_eq!(short.len(), rows.len());
     for row in rows.iter().step_by(100) {

@@ -1,7 +1,8 @@
 //! `lab list`: what is in the store.
 
 use clap::Args;
-use lab_formats::list_json::{self, ListRow};
+use lab_core::metric::Contract;
+use lab_formats::list_json::{self, ListRow, ListedFigure};
 use lab_formats::{page, table};
 use lab_store::{ListFilter, SessionRow};
 
@@ -52,9 +53,11 @@ pub(crate) fn row(row: SessionRow) -> ListRow {
         completed,
         invalid,
         repeat,
-        tokens_per_sec,
+        listed,
         fingerprint,
     } = row;
+    let listed = listed.map(|own| ListedFigure { metric: own.metric, mean: own.mean });
+    let speed = listed.as_ref().filter(|own| own.metric == Contract::EngineV0_1.listed_metric());
     ListRow {
         id: id.to_string(),
         short_id,
@@ -65,7 +68,8 @@ pub(crate) fn row(row: SessionRow) -> ListRow {
         completed: completed as usize,
         invalid: invalid as usize,
         asked: repeat,
-        tokens_per_sec_mean: tokens_per_sec,
+        tokens_per_sec_mean: speed.and_then(|own| own.mean),
+        listed,
         fingerprint,
     }
 }

@@ -7,14 +7,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use lab_core::command::{CommandFailure, CommandRun, RowsSource};
 use lab_formats::page::{Block, Page, Text, Tone};
 use lab_formats::table;
 use lab_measure::Interval;
-use lab_measure::command::{CommandError, Finished, Redirect, RowsChannel, Run};
+use lab_measure::command::{CommandError, Descendants, Finished, Redirect, RowsChannel, Run};
 use lab_measure::inside::{SWITCH, Switch};
 use lab_measure::summary::{Summary, SummaryDocument};
 use uuid::Uuid;
@@ -110,13 +110,34 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         return unmeasured::carry_out(&arguments.command, &source);
     }
     let rows = Rows::count(source, Path::new(""))?;
-    let recorder = match arguments.no_store {
+    let mut recorder = match arguments.no_store {
         true => None,
         false => Some(Recorder::ready(arguments, &rows, global)?),
     };
+    let mut descendants = Descendants::from_now_on("/proc")
+        .context("cannot keep track of what the command starts")
+        .map_err(Failure::run)?;
     match arguments.run(&rows).carry_out() {
-        Ok(finished) => Ok(arguments.conclude(&finished, &rows, recorder, global)),
+        Ok(finished) => {
+            // Those whose parents ended are waited for, so that what they took is known.
+            drop(descendants.living());
+            if let Some(recorder) = &mut recorder {
+                recorder.has_ended();
+            }
+            let exit = arguments.conclude(&finished, &rows, recorder, global);
+            tell_of_left(descendants.living().len());
+            Ok(exit)
+        }
         Err(error) => not_run(error),
+    }
+}
+
+/// Says what the command left running. It stays, as a shell would leave it: a command that starts a service means it.
+fn tell_of_left(n_left: usize) {
+    match n_left {
+        0 => {}
+        1 => say("note: the command left 1 process running, which goes on unmeasured"),
+        n => say(&format!("note: the command left {n} processes running, which go on unmeasured")),
     }
 }
 
@@ -140,6 +161,19 @@ fn not_run(error: CommandError) -> Result<Exit> {
     }
 }
 
+/// Returns the path of a file as a record names it. A path that is no text is refused: with its bytes replaced it would be the
+/// path of another file.
+fn text_of(path: &Path) -> Result<String> {
+    let refusal = || {
+        Failure::usage(anyhow!(
+            "`--rows-from` names {path:?}, which is not UTF-8; the record of a run names its file as text, and the command was \
+             not started"
+        ))
+        .hint("rename the file, or link to it under a name in UTF-8")
+    };
+    path.to_str().map(str::to_owned).ok_or_else(refusal)
+}
+
 impl Arguments {
     /// Returns where the number of rows comes from: nobody assumes one.
     fn rows_source(&self) -> Result<RowsSource> {
@@ -147,7 +181,7 @@ impl Arguments {
                     command tells it";
         match (self.rows, &self.rows_from, self.rows_reported) {
             (Some(rows), None, false) => Ok(RowsSource::Given(rows)),
-            (None, Some(file), false) => Ok(RowsSource::File(file.display().to_string())),
+            (None, Some(file), false) => Ok(RowsSource::File(text_of(file)?)),
             (None, None, true) => Ok(RowsSource::Reported),
             (None, None, false) => Err(Failure::usage(anyhow!(
                 "nothing says how many rows the command uses; it was not started"
@@ -248,7 +282,7 @@ fn page(document: &SummaryDocument) -> Page {
     let SummaryDocument { run_id, elapsed_sec, rows_used, peak_memory_mb } = document;
     let rows = rows_used.map_or_else(|| "not known".to_owned(), |rows| rows.to_string());
     let facts = [
-        ("run_id", run_id.to_string()),
+        ("run_id", run_id.clone()),
         ("elapsed_sec", format!("{elapsed_sec:.3} s")),
         ("rows_used", rows),
         ("peak_memory_mb", format!("{peak_memory_mb:.1} MB")),

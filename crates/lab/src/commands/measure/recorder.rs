@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lab_core::command::CommandRun;
+use lab_core::command::{CommandObservation, CommandRun};
 use lab_core::metric::{Contract, Metric};
 use lab_core::record::{
     Launch, LaunchStart, Outcome, Repetition, RepetitionKind, SessionHeader, SessionStatus,
 };
 use lab_core::tolerance::Tolerance;
+use lab_core::validity::Validity;
 use lab_host::cpu;
 use lab_store::Store;
 
 use super::Arguments;
 use crate::backend;
+use crate::beside::{self, Beside};
 use crate::failure::Result;
 use crate::global::Global;
 use crate::recording::Recording;
@@ -30,6 +32,9 @@ pub(super) struct Recorder {
     store: Store,
     header: SessionHeader,
     conditions: serde_json::Value,
+    /// How the machine stood before the run; none from its end on.
+    before: Option<Beside>,
+    seen: Option<CommandObservation>,
 }
 
 impl Recorder {
@@ -51,17 +56,30 @@ impl Recorder {
             limits: Vec::new(),
         };
         let store = store::open_for_recording(&global.store)?;
-        Ok(Self { store, header: subject.header(asked, rows), conditions: subject.conditions() })
+        let (header, conditions) = (subject.header(asked, rows), subject.conditions());
+        Ok(Self { store, header, conditions, before: Some(subject.beside()), seen: None })
+    }
+
+    /// Looks at what the machine did while the command ran: to be called when it has just ended.
+    pub(super) fn has_ended(&mut self) {
+        self.seen = self.before.take().map(Beside::end);
     }
 
     /// Records the session whole.
     pub(super) fn record(self, run: &CommandRun, passed_on: &[i32]) -> Result<()> {
-        let Self { mut store, header, conditions } = self;
+        let Self { mut store, header, conditions, seen, .. } = self;
+        let run = match seen {
+            Some(seen) => beside::judged(run.clone(), seen),
+            None => run.clone(),
+        };
         let id = header.id;
-        let status = status_of(run, passed_on);
+        let status = status_of(&run, passed_on);
+        if run.failure.is_none() && run.validity != Validity::Valid {
+            say(&format!("note: the run is {}", run.validity));
+        }
         let start = LaunchStart::Started;
         let launch = Launch { index: 0, start, conditions, profile: None, layout: None };
-        let outcome = Outcome::Ran(Box::new(run.clone()));
+        let outcome = Outcome::Ran(Box::new(run));
         let repetition = Repetition { index: 0, launch: 0, kind: RepetitionKind::Measured, outcome };
         let mut recording = Recording::begin(header, &mut store)?;
         recording.launch(launch, &mut store)?;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use lab_core::clock::Clock as _;
 use lab_core::engine::EngineError;
 use lab_core::plan::CommandPlan;
 use lab_core::record::{Launch, LaunchStart, Outcome, Repetition, RepetitionKind, Session, SessionStatus};
 use lab_host::clock::Monotonic;
+use lab_measure::command::{Descendants, GRACE, NotEnded};
 use lab_store::{Store, StoreError};
 
 use super::Arguments;
@@ -22,12 +23,15 @@ use crate::progress::RunLine;
 use crate::recording::{self, Recording};
 use crate::supervisor::Supervisor;
 use crate::terminal::say;
-use crate::{plan_file, store};
+use crate::{beside, plan_file, store};
 
 pub(super) fn carry_out(plan: &CommandPlan, arguments: &Arguments, global: &Global) -> Result<Exit> {
     refuse_options(arguments)?;
     let prepared = Prepared::of(plan, &plan_file::folder(&arguments.plan), global)?;
     let mut store = store::open_for_recording(&global.store)?;
+    let descendants = Descendants::from_now_on("/proc")
+        .context("cannot keep track of what the command starts")
+        .map_err(Failure::run)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     recording::listen_for_interruption(&interrupted)?;
     let repeat = arguments.repeat.unwrap_or(plan.run.repeat);
@@ -36,6 +40,7 @@ pub(super) fn carry_out(plan: &CommandPlan, arguments: &Arguments, global: &Glob
     let course = Course {
         prepared: &prepared,
         interrupted: &interrupted,
+        descendants,
         recording,
         store: &mut store,
         line: RunLine::new(repeat),
@@ -72,6 +77,8 @@ fn refuse_options(arguments: &Arguments) -> Result<()> {
 struct Course<'a> {
     prepared: &'a Prepared<'a>,
     interrupted: &'a AtomicBool,
+    /// What a run leaves: the command itself, too, where its supervisor was killed.
+    descendants: Descendants,
     recording: Recording,
     store: &'a mut Store,
     line: RunLine,
@@ -120,7 +127,7 @@ impl Course<'_> {
         self.line.show(self.n_done, doing, elapsed);
     }
 
-    /// Runs the command once, in a launch of its own.
+    /// Runs the command once, in a launch of its own. Nothing of it is left for the next one to share the machine with.
     fn launch(&mut self, index: u32, kind: RepetitionKind) -> std::result::Result<Next, StoreError> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Ok(Next::Stop);
@@ -129,19 +136,49 @@ impl Course<'_> {
         let conditions = subject.conditions();
         let environment = &subject.backend.environment;
         let supervisor = Supervisor { folder, environment, interrupted: self.interrupted };
-        let (start, conditions, outcome) = match supervisor.run(&self.prepared.request()) {
-            Err(EngineError::Interrupted) => return Ok(Next::Stop),
+        let before = subject.beside();
+        let ran = supervisor.run(&self.prepared.request());
+        let ended = self.descendants.end(GRACE);
+        let seen = before.end();
+        let (start, conditions, outcome) = match ran {
+            Err(EngineError::Interrupted) => {
+                self.tell_of_left("the run that was interrupted", &ended);
+                return Ok(Next::Stop);
+            }
+            // It was started, and lost with whoever watched it.
+            Err(error @ EngineError::Failed { .. }) => {
+                (LaunchStart::Started, conditions, Outcome::Failed(error))
+            }
             Err(error) => {
                 (LaunchStart::Failed(error.clone()), serde_json::Value::Null, Outcome::Failed(error))
             }
-            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(run))),
+            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(beside::judged(run, seen)))),
         };
         let is_lost = matches!(start, LaunchStart::Failed(_));
         let launch = Launch { index, start, conditions, profile: None, layout: None };
         self.recording.launch(launch, self.store)?;
-        self.repetition(Repetition { index, launch: index, kind, outcome })?;
+        let repetition = Repetition { index, launch: index, kind, outcome };
+        self.tell_of_left(&self.recording.session.name_of(&repetition), &ended);
+        self.repetition(repetition)?;
         // What cannot be started the first time cannot be started at all.
-        Ok(if is_lost && self.n_completed == 0 { Next::Stop } else { Next::Continue })
+        let is_over = ended.is_err() || (is_lost && self.n_completed == 0);
+        Ok(if is_over { Next::Stop } else { Next::Continue })
+    }
+
+    /// Says what a run left running, and what became of it.
+    fn tell_of_left(&self, run: &str, ended: &std::result::Result<usize, NotEnded>) {
+        match ended {
+            Ok(0) => {}
+            Ok(n_left) => {
+                let processes = if *n_left == 1 { "process" } else { "processes" };
+                self.line.say(&format!("note: {run} left {n_left} {processes} running, which lab ended"));
+            }
+            Err(error) => {
+                self.line.say(&format!(
+                    "error: {run} left processes running, and none is measured beside them: {error}"
+                ));
+            }
+        }
     }
 
     fn repetition(&mut self, repetition: Repetition) -> std::result::Result<(), StoreError> {
