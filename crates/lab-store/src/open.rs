@@ -4,6 +4,7 @@
 mod tests;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -181,7 +182,11 @@ impl Store {
 const OPENING: &str = "opening";
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unreadable { path: path.to_owned(), message: error.to_string() }
+    let path = path.to_owned();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull { path },
+        _ => StoreError::Unreadable { path, message: error.to_string() },
+    }
 }
 
 fn refuse_absence(path: &Path) -> Result<(), StoreError> {
@@ -190,7 +195,7 @@ fn refuse_absence(path: &Path) -> Result<(), StoreError> {
             Err(StoreError::Empty { path: path.to_owned() })
         }
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(StoreError::Missing { path: path.to_owned() })
         }
         Err(error) => Err(unreadable(path, &error)),
@@ -205,7 +210,7 @@ const SMALLEST_PAGE: u64 = 512;
 fn refuse_other_kinds(path: &Path) -> Result<(), StoreError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unreadable(path, &error)),
     };
     let path = path.to_owned();
