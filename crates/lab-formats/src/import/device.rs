@@ -12,7 +12,7 @@ mod summary;
 mod tests;
 
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 
 use lab_core::device::{DeviceFigures, Inferences, Tally};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -22,7 +22,8 @@ pub use inference::{Inference, QUANTITIES, TEXTS};
 pub use loading::{LOADING_KEYS, LoadingFigure, LoadingKey, read_loading};
 pub use name::{FileKind, check_device_id, is_same_device, kind_of};
 
-use super::error::excerpt;
+use super::error::DocumentError;
+use super::text::excerpt;
 use inference::KeyAmong;
 use place::Place;
 use stated::Stated;
@@ -45,46 +46,6 @@ impl DeviceDocument {
             let sentence = format!("name: the file's name says `{device_id}`, the document `{own}`");
             self.contradictions.push(sentence);
         }
-    }
-}
-
-/// Why a document says nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    /// Its bytes cannot be had.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// It is no JSON, or not the JSON that was expected.
-    #[error("{place}: {message} (line {line}, column {column})")]
-    Malformed {
-        /// The key that was read, with the inference that it belongs to.
-        place: String,
-        /// What is wrong.
-        message: String,
-        /// Where, from 1.
-        line: usize,
-        /// Where in the line.
-        column: usize,
-    },
-    /// A value is not what its key says, or is not there.
-    #[error("{place}: {message}")]
-    Wrong {
-        /// The key.
-        place: String,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-impl DocumentError {
-    fn of(error: serde_json::Error, place: impl fmt::Display) -> Self {
-        if error.is_io() {
-            return Self::Unreadable(error.into());
-        }
-        let (line, column) = (error.line(), error.column());
-        let sentence = error.to_string();
-        let message = sentence.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&sentence);
-        Self::Malformed { place: place.to_string(), message: excerpt(message), line, column }
     }
 }
 
@@ -126,7 +87,10 @@ fn fold<'de, R: serde_json::de::Read<'de>>(json: Deserializer<R>) -> Result<Devi
     let mut details = Details::default();
     let parts = visit(json, &mut |_, inference: &Inference| details.add(inference))?;
     if !parts.has_details {
-        return Err(wrong("detailed_metrics", "it is missing, and an array of inferences was expected"));
+        return Err(DocumentError::wrong(
+            "detailed_metrics",
+            "it is missing, and an array of inferences was expected",
+        ));
     }
     details.document(&parts.summary.unwrap_or_default())
 }
@@ -232,7 +196,8 @@ impl Details {
     fn document(self, summary: &Summary) -> Result<DeviceDocument, DocumentError> {
         for (spread, key) in self.spreads.iter().zip(QUANTITIES) {
             if !spread.sum.is_finite() {
-                return Err(wrong("detailed_metrics", &format!("the values of `{key}` add up to no number")));
+                let message = format!("the values of `{key}` add up to no number");
+                return Err(DocumentError::wrong("detailed_metrics", message));
             }
         }
         let [inference_time_ms, memory_usage_mb, cpu_usage_percent, energy_consumption_mj] = self.spreads;
@@ -271,7 +236,7 @@ fn keep(kept: &mut Option<String>, text: &str, is_beyond: impl Fn(&str) -> bool)
 /// Returns a name by the details, or else by the summary.
 fn name_of(key: &str, found: &Names, said: Option<&String>) -> Result<String, DocumentError> {
     let name = found.known.first().or(said);
-    name.cloned().ok_or_else(|| wrong(key, "neither the summary nor an inference has it"))
+    name.cloned().ok_or_else(|| DocumentError::wrong(key, "neither the summary nor an inference has it"))
 }
 
 /// The different names under one key, in the order in which they were met.
@@ -307,10 +272,6 @@ impl Names {
         (names.len() > 1)
             .then(|| format!("details: the inferences name several {what}: {}{more}", names.join(", ")))
     }
-}
-
-fn wrong(place: &str, message: &str) -> DocumentError {
-    DocumentError::Wrong { place: place.to_owned(), message: message.to_owned() }
 }
 
 /// Returns the beginning of a JSON value, for an error.

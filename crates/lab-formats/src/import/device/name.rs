@@ -1,4 +1,6 @@
-//! Names: of files, of devices, and of what a document calls a model.
+//! Names: of files and of devices.
+
+use super::super::text::quoted;
 
 /// What the documents of a device are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,30 +51,6 @@ pub fn check_device_id(text: &str) -> Result<(), String> {
         "`{}` is no id of a device: up to {LONGEST_ID} letters, digits, `.`, `_`, `:` and `-` were expected, no `.` first",
         quoted(text)
     ))
-}
-
-/// The longest name of anything else, in bytes.
-const LONGEST_NAME: usize = 200;
-
-/// Refuses what cannot be shown in a table.
-pub(super) fn check_name(text: &str) -> Result<(), String> {
-    if (1..=LONGEST_NAME).contains(&text.len()) && !text.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(format!(
-        "`{}` cannot be shown: 1 to {LONGEST_NAME} bytes without control characters were expected",
-        quoted(text)
-    ))
-}
-
-/// Returns the beginning of a text, escaped, for an error.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// Returns whether two ids are of one device. MAC addresses are written with `:` or `-`, in either case.

@@ -1,5 +1,7 @@
 //! The documents of the founding example and of nobody's making.
 
+use std::io;
+
 use lab_core::import::{Figures, Imported, Source};
 use lab_core::metric::Reading;
 use lab_core::validity::Validity;

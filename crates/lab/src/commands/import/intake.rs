@@ -54,7 +54,7 @@ pub(super) fn read<T>(
     path: &Path,
     parse: impl FnOnce(BufReader<&mut HashingReader<File>>) -> std::result::Result<T, DocumentError>,
 ) -> Result<(T, Source)> {
-    let fails = |error: DocumentError| Failure::usage(anyhow!("`{}` {error}", path.display()));
+    let fails = |error: DocumentError| Failure::usage(anyhow!("`{}`: {error}", path.display()));
     refuse_what_is_read_once(path)?;
     let file = File::open(path).map_err(|error| fails(DocumentError::Unreadable(error)))?;
     let mut hashing = HashingReader::new(file);

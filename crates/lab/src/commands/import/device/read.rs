@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lab_core::digest::Digest;
 use lab_core::import::{Figures, Imported, Source};
-use lab_formats::import::HashingReader;
+use lab_formats::import::{DocumentError, HashingReader};
 use lab_formats::import::device::{
-    DeviceDocument, DocumentError, FileKind, read_inferences, read_inferences_slice, read_loading,
+    DeviceDocument, FileKind, read_inferences, read_inferences_slice, read_loading,
 };
 
 use crate::imported::validity;
