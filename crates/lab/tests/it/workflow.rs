@@ -142,10 +142,10 @@ fn a_file_that_cannot_be_imported_is_told_and_leaves_nothing_behind() {
         ("section.json", "llm: invalid type: sequence, expected an object"),
         ("other.json", "is no metrics document of a workflow"),
         ("twice.json", "trailing characters"),
-        ("folder.json", "`folder.json`: it cannot be read"),
+        ("folder.json", "`folder.json`: it is a folder"),
         ("missing.json", "`missing.json`: it cannot be read"),
-        ("-", "standard input cannot be imported"),
-        ("/dev/null", "`/dev/null` is no regular file, and cannot be imported: a document is read twice"),
+        ("-", "`-`: standard input cannot be imported"),
+        ("/dev/null", "it is no regular file, and cannot be imported: a document is read twice"),
     ] {
         import(&lab, &[file]).exits(2).says(expected).prints_nothing();
         import(&lab, &["metrics.json", file]).exits(2).says(expected).says("`--keep-going`").prints_nothing();
@@ -159,11 +159,11 @@ fn with_keep_going_the_rest_is_imported_and_the_status_still_tells() {
     lab.write("cut.json", &SEED[..40]);
     import(&lab, &["cut.json", "metrics.json", "missing.json", "--keep-going"])
         .exits(2)
-        .says("error: `cut.json`: ")
-        .says("error: `missing.json`: it cannot be read")
-        .says("2 of 3 files could not be imported");
+        .says("passed over: `cut.json`: ")
+        .says("passed over: `missing.json`: it cannot be read")
+        .says("stored as");
     assert_eq!(n_sessions(&lab), 1);
-    import(&lab, &["cut.json", "--keep-going"]).exits(2).says("1 of 1 files could not be imported");
+    import(&lab, &["cut.json", "--keep-going"]).exits(2).says("passed over: `cut.json`: ").prints_nothing();
 }
 
 #[test]
