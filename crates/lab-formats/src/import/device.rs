@@ -27,7 +27,7 @@ use super::text::excerpt;
 use inference::KeyAmong;
 use place::Place;
 use stated::Stated;
-use summary::Summary;
+use summary::{Summary, is_finer};
 
 /// What one document says.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,6 +170,8 @@ impl<'de, F: FnMut(u64, &Inference)> Visitor<'de> for Document<'_, F> {
 struct Details {
     n: u64,
     spreads: [Tally; QUANTITIES.len()],
+    /// Whether any value of the quantity is finer than a hundredth.
+    has_finer: [bool; QUANTITIES.len()],
     devices: Names,
     models: Names,
     compute_devices: Names,
@@ -180,8 +182,11 @@ struct Details {
 impl Details {
     fn add(&mut self, inference: &Inference) {
         self.n += 1;
-        for (spread, value) in self.spreads.iter_mut().zip(inference.quantities()) {
-            value.into_iter().for_each(|value| spread.add(value));
+        let tallies = self.spreads.iter_mut().zip(&mut self.has_finer);
+        for ((spread, has_finer), value) in tallies.zip(inference.quantities()) {
+            let Some(value) = value else { continue };
+            spread.add(value);
+            *has_finer = *has_finer || is_finer(value);
         }
         let [timestamp, device, model, compute_device] = inference.texts();
         self.devices.add(device);
@@ -208,7 +213,8 @@ impl Details {
             cpu_usage_percent,
             energy_consumption_mj,
         };
-        let mut contradictions = summary.contradictions(&inferences, &self.devices, &self.models);
+        let mut contradictions =
+            summary.contradictions(&inferences, self.has_finer, &self.devices, &self.models);
         contradictions.extend(self.devices.contradiction("devices"));
         contradictions.extend(self.models.contradiction("models"));
         let figures = DeviceFigures {
