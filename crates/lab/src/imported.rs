@@ -233,7 +233,40 @@ pub(crate) fn plan_name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Cursor, Read};
+
+    use lab_core::digest::Digest;
+
     use super::*;
+
+    /// A document whose bytes are its path.
+    fn document(path: &str) -> Document {
+        let source =
+            Source { path: path.to_owned(), sha256: Digest::of(path.as_bytes()), bytes: path.len() as u64 };
+        let [tool, name, model_name] = ["apxm", "workflow", "unknown"].map(str::to_owned);
+        let identity = Identity { tool, told: Vec::new(), name, model_name };
+        let figures = Figures::Workflow(Box::default());
+        Document::new(source, Content { figures, contradictions: Vec::new(), identity })
+    }
+
+    #[test]
+    fn a_file_that_is_another_than_a_moment_ago_is_left_out_where_the_rest_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("lab.sqlite")).unwrap();
+        let mut open = |source: &Source| -> io::Result<Box<dyn Read>> {
+            let bytes = if source.path == "changed" { "other" } else { source.path.as_str() };
+            Ok(Box::new(Cursor::new(bytes.as_bytes().to_vec())))
+        };
+        let terms = |keep_going| Terms { contract: Contract::WorkflowV1, plan: None, keep_going };
+        let documents = || vec![document("changed"), document("same")];
+        let error = terms(false).record(documents(), &mut open, &mut store).err().unwrap();
+        assert!(matches!(error, StoreError::SourceChanged { .. }), "{error}");
+        assert!(store.source_digests().unwrap().is_empty());
+        let recorded = terms(true).record(documents(), &mut open, &mut store).unwrap();
+        assert_eq!((recorded.sessions.len(), recorded.sessions[0].repetitions.len()), (1, 1));
+        assert_eq!(recorded.complaints, ["`changed` changed while it was read; nothing of it was imported"]);
+        assert_eq!(store.source_digests().unwrap().len(), 1);
+    }
 
     #[test]
     fn a_text_gives_a_name_that_a_plan_may_have() {
