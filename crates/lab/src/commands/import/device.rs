@@ -66,8 +66,9 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     }
     let mut store = store::open_for_recording(&global.store)?;
     let terms = Terms { contract: Contract::DeviceV1, plan: None, keep_going: arguments.keep_going };
-    let parse = |file: &DeviceFile, bytes: Bytes<'_>| content(file, bytes, &arguments.tool);
-    let Taken { sessions, exit } = intake::take(&terms, found, parse, &mut store)?;
+    let tool = &arguments.tool;
+    let Taken { sessions, exit } =
+        intake::take(&terms, found, |file, bytes| content(file, bytes, tool), &mut store)?;
     print(&report(&store, &sessions)?)?;
     remark(n_other, n_deeper);
     Ok(exit)
