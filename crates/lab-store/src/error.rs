@@ -10,6 +10,7 @@ use rusqlite::ErrorCode;
 
 use crate::baseline::{BaselineName, offer};
 use crate::open::ReadOnlyReason;
+use crate::room;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -322,6 +323,7 @@ impl StoreError {
                 Self::Busy { path, seconds: BUSY_SECONDS }
             }
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
+            Some(ErrorCode::SystemIoFailure) if room::is_full(&path) => Self::DiskFull { path },
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path, reason: ReadOnlyReason::WriteProtected },
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 let message = denial_of(&path).unwrap_or(message);

@@ -32,6 +32,7 @@
 //! | `family` | [`Store::families`]: sessions that may differ in the engine alone |
 //! | `source` | imported sessions, and the files they were imported from |
 //! | `resolve` | what a user types, to a session id |
+//! | `room` | whether a disk is full, where SQLite does not say |
 //! | `usage` | what takes how much room, and giving room back |
 //! | `verify` | recomputes everything |
 
@@ -51,6 +52,7 @@ pub mod migrate;
 mod open;
 mod query;
 mod resolve;
+mod room;
 mod source;
 mod usage;
 mod verify;

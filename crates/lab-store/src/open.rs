@@ -4,6 +4,7 @@
 mod tests;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     mode: Mode,
+    /// How long an append waits for its turn, in seconds.
+    append_busy_seconds: u64,
 }
 
 /// Whether a store can be appended to.
@@ -123,9 +126,9 @@ impl Store {
         if let Mode::ReadOnly { reason } = self.mode {
             return Err(StoreError::ReadOnly { path: self.path.clone(), reason });
         }
-        let (connection, path) = (&self.connection, &self.path);
-        let explain = |error| StoreError::from_sqlite(path, doing, error).after_waiting(APPEND_BUSY_SECONDS);
-        connection.busy_timeout(Duration::from_secs(APPEND_BUSY_SECONDS)).map_err(explain)?;
+        let (connection, path, seconds) = (&self.connection, &self.path, self.append_busy_seconds);
+        let explain = |error| StoreError::from_sqlite(path, doing, error).after_waiting(seconds);
+        connection.busy_timeout(Duration::from_secs(seconds)).map_err(explain)?;
         // Unchecked, because the time-out is set back while the transaction lives; `&mut self` lets none be nested.
         let begun = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
         connection.busy_timeout(Duration::from_secs(BUSY_SECONDS)).map_err(explain)?;
@@ -150,7 +153,7 @@ impl Store {
             migrate(&mut connection, path)?;
         }
         enter_wal(&connection).map_err(explain)?;
-        Ok(Self { connection, path: path.to_owned(), mode: Mode::ReadWrite })
+        Ok(Self::of(connection, path, Mode::ReadWrite))
     }
 
     fn open_for_reading(path: &Path, reason: ReadOnlyReason) -> Result<Self, StoreError> {
@@ -162,14 +165,28 @@ impl Store {
             return Err(StoreError::Older { path: path.to_owned(), found, known });
         }
         let reason = if found > known { ReadOnlyReason::Newer { found, known } } else { reason };
-        Ok(Self { connection, path: path.to_owned(), mode: Mode::ReadOnly { reason } })
+        Ok(Self::of(connection, path, Mode::ReadOnly { reason }))
+    }
+
+    fn of(connection: Connection, path: &Path, mode: Mode) -> Self {
+        Self { connection, path: path.to_owned(), mode, append_busy_seconds: APPEND_BUSY_SECONDS }
+    }
+
+    /// Opens a store whose appends wait for so many seconds: nobody waits ten minutes for a test.
+    #[cfg(test)]
+    pub(crate) fn open_impatient(path: &Path, append_busy_seconds: u64) -> Result<Self, StoreError> {
+        Ok(Self { append_busy_seconds, ..Self::open(path)? })
     }
 }
 
 const OPENING: &str = "opening";
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unreadable { path: path.to_owned(), message: error.to_string() }
+    let path = path.to_owned();
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull { path },
+        _ => StoreError::Unreadable { path, message: error.to_string() },
+    }
 }
 
 fn refuse_absence(path: &Path) -> Result<(), StoreError> {
@@ -178,7 +195,7 @@ fn refuse_absence(path: &Path) -> Result<(), StoreError> {
             Err(StoreError::Empty { path: path.to_owned() })
         }
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             Err(StoreError::Missing { path: path.to_owned() })
         }
         Err(error) => Err(unreadable(path, &error)),
@@ -193,7 +210,7 @@ const SMALLEST_PAGE: u64 = 512;
 fn refuse_other_kinds(path: &Path) -> Result<(), StoreError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unreadable(path, &error)),
     };
     let path = path.to_owned();

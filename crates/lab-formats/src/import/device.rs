@@ -12,7 +12,7 @@ mod summary;
 mod tests;
 
 use std::fmt;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 
 use lab_core::device::{DeviceFigures, Inferences, Tally};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -22,11 +22,12 @@ pub use inference::{Inference, QUANTITIES, TEXTS};
 pub use loading::{LOADING_KEYS, LoadingFigure, LoadingKey, read_loading};
 pub use name::{FileKind, is_same_device, kind_of};
 
-use super::error::excerpt;
+use super::error::DocumentError;
+use super::text::excerpt;
 use inference::KeyAmong;
 use place::Place;
 use stated::Stated;
-use summary::Summary;
+use summary::{Summary, is_finer};
 
 /// What one document says.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,46 +46,6 @@ impl DeviceDocument {
             let sentence = format!("name: the file's name says `{device_id}`, the document `{own}`");
             self.contradictions.push(sentence);
         }
-    }
-}
-
-/// Why a document says nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    /// Its bytes cannot be had.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
-    /// It is no JSON, or not the JSON that was expected.
-    #[error("{place}: {message} (line {line}, column {column})")]
-    Malformed {
-        /// The key that was read, with the inference that it belongs to.
-        place: String,
-        /// What is wrong.
-        message: String,
-        /// Where, from 1.
-        line: usize,
-        /// Where in the line.
-        column: usize,
-    },
-    /// A value is not what its key says, or is not there.
-    #[error("{place}: {message}")]
-    Wrong {
-        /// The key.
-        place: String,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-impl DocumentError {
-    fn of(error: serde_json::Error, place: impl fmt::Display) -> Self {
-        if error.is_io() {
-            return Self::Unreadable(error.into());
-        }
-        let (line, column) = (error.line(), error.column());
-        let sentence = error.to_string();
-        let message = sentence.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&sentence);
-        Self::Malformed { place: place.to_string(), message: excerpt(message), line, column }
     }
 }
 
@@ -126,7 +87,10 @@ fn fold<'de, R: serde_json::de::Read<'de>>(json: Deserializer<R>) -> Result<Devi
     let mut details = Details::default();
     let parts = visit(json, &mut |_, inference: &Inference| details.add(inference))?;
     if !parts.has_details {
-        return Err(wrong("detailed_metrics", "it is missing, and an array of inferences was expected"));
+        return Err(DocumentError::wrong(
+            "detailed_metrics",
+            "it is missing, and an array of inferences was expected",
+        ));
     }
     details.document(&parts.summary.unwrap_or_default())
 }
@@ -206,6 +170,8 @@ impl<'de, F: FnMut(u64, &Inference)> Visitor<'de> for Document<'_, F> {
 struct Details {
     n: u64,
     spreads: [Tally; QUANTITIES.len()],
+    /// Whether any value of the quantity is finer than a hundredth.
+    has_finer: [bool; QUANTITIES.len()],
     devices: Names,
     models: Names,
     compute_devices: Names,
@@ -216,8 +182,11 @@ struct Details {
 impl Details {
     fn add(&mut self, inference: &Inference) {
         self.n += 1;
-        for (spread, value) in self.spreads.iter_mut().zip(inference.quantities()) {
-            value.into_iter().for_each(|value| spread.add(value));
+        let tallies = self.spreads.iter_mut().zip(&mut self.has_finer);
+        for ((spread, has_finer), value) in tallies.zip(inference.quantities()) {
+            let Some(value) = value else { continue };
+            spread.add(value);
+            *has_finer = *has_finer || is_finer(value);
         }
         let [timestamp, device, model, compute_device] = inference.texts();
         self.devices.add(device);
@@ -232,7 +201,8 @@ impl Details {
     fn document(self, summary: &Summary) -> Result<DeviceDocument, DocumentError> {
         for (spread, key) in self.spreads.iter().zip(QUANTITIES) {
             if !spread.sum.is_finite() {
-                return Err(wrong("detailed_metrics", &format!("the values of `{key}` add up to no number")));
+                let message = format!("the values of `{key}` add up to no number");
+                return Err(DocumentError::wrong("detailed_metrics", message));
             }
         }
         let [inference_time_ms, memory_usage_mb, cpu_usage_percent, energy_consumption_mj] = self.spreads;
@@ -243,7 +213,8 @@ impl Details {
             cpu_usage_percent,
             energy_consumption_mj,
         };
-        let mut contradictions = summary.contradictions(&inferences, &self.devices, &self.models);
+        let mut contradictions =
+            summary.contradictions(&inferences, self.has_finer, &self.devices, &self.models);
         contradictions.extend(self.devices.contradiction("devices"));
         contradictions.extend(self.models.contradiction("models"));
         let figures = DeviceFigures {
@@ -271,7 +242,7 @@ fn keep(kept: &mut Option<String>, text: &str, is_beyond: impl Fn(&str) -> bool)
 /// Returns a name by the details, or else by the summary.
 fn name_of(key: &str, found: &Names, said: Option<&String>) -> Result<String, DocumentError> {
     let name = found.known.first().or(said);
-    name.cloned().ok_or_else(|| wrong(key, "neither the summary nor an inference has it"))
+    name.cloned().ok_or_else(|| DocumentError::wrong(key, "neither the summary nor an inference has it"))
 }
 
 /// The different names under one key, in the order in which they were met.
@@ -307,10 +278,6 @@ impl Names {
         (names.len() > 1)
             .then(|| format!("details: the inferences name several {what}: {}{more}", names.join(", ")))
     }
-}
-
-fn wrong(place: &str, message: &str) -> DocumentError {
-    DocumentError::Wrong { place: place.to_owned(), message: message.to_owned() }
 }
 
 /// Returns the beginning of a JSON value, for an error.

@@ -1,94 +1,54 @@
 //! What is wrong with a document of another tool, and where.
 
+use std::fmt;
 use std::io;
 
-use serde_json::error::Category;
+use super::text::excerpt;
 
-/// What is wrong with a document, as the rest of a sentence that begins with its name: its reader knows no file.
+/// Why a document says nothing. Its reader knows no file: whoever does puts the name in front.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     /// Its bytes cannot be had.
-    #[error("cannot be read: {0}")]
+    #[error("it cannot be read: {0}")]
     Unreadable(#[source] io::Error),
-    /// It is no JSON, or ends before the JSON does.
-    #[error("is no JSON: {message}{}", place(.key, .line, .column))]
-    NotJson {
-        /// The key inside which the reader was; empty outside of any.
-        key: String,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-        /// What the reader says.
+    /// It is no JSON, or not the JSON that was expected.
+    #[error("{place}: {message} (line {line}, column {column})")]
+    Malformed {
+        /// The key that was read, with what it belongs to.
+        place: String,
+        /// What is wrong.
         message: String,
-    },
-    /// A value is of another type than its key demands, or a key stands there twice.
-    #[error("does not fit its contract: {message}{}", place(.key, .line, .column))]
-    IllTyped {
-        /// The key; empty for the document as a whole.
-        key: String,
-        /// The line, from 1.
+        /// Where, from 1.
         line: usize,
-        /// The column, from 1.
+        /// Where in the line.
         column: usize,
-        /// What was found and what was expected.
+    },
+    /// A value is not what its key says, or is not there.
+    #[error("{place}: {message}")]
+    Wrong {
+        /// The key.
+        place: String,
+        /// What is wrong.
         message: String,
-    },
-    /// A time or a number of things is below zero, or no number.
-    #[error("does not fit its contract: `{key}` is {value}, and must be a number from 0 up")]
-    OutOfRange {
-        /// The key.
-        key: String,
-        /// Its value.
-        value: f64,
-    },
-    /// A text is too long or too short to name something, or cannot be shown.
-    #[error(
-        "does not fit its contract: `{key}` is `{}`, and must have {least} to {most} bytes without control characters",
-        escaped(.value)
-    )]
-    Unshowable {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-        /// The fewest bytes that it may have.
-        least: usize,
-        /// The most.
-        most: usize,
-    },
-    /// It is JSON, and tells nothing of what it should.
-    #[error("is no {what}: it tells nothing of {sections}")]
-    Silent {
-        /// What it should be.
-        what: &'static str,
-        /// What it should tell of.
-        sections: &'static str,
     },
 }
 
-/// Says where, as far as that is known.
-fn place(key: &str, line: &usize, column: &usize) -> String {
-    let key = if key.is_empty() { String::new() } else { format!(" at `{key}`") };
-    match *line {
-        0 => key,
-        _ => format!("{key}, line {line}, column {column}"),
-    }
-}
-
-/// The path of the document itself, as `serde_path_to_error` writes it.
-const WHOLE: &str = ".";
+/// Stands for the key where the document as a whole is meant.
+pub(super) const WHOLE: &str = "the document";
 
 impl DocumentError {
     /// Gives the JSON reader's complaint the key that it is about.
-    pub(super) fn from_json(path: &str, error: serde_json::Error) -> Self {
-        let key = if path == WHOLE { String::new() } else { escaped(path) };
-        let (line, column, message) = (error.line(), error.column(), words(&error));
-        match error.classify() {
-            Category::Io => Self::Unreadable(error.into()),
-            Category::Syntax | Category::Eof => Self::NotJson { key, line, column, message },
-            Category::Data => Self::IllTyped { key, line, column, message },
+    pub(super) fn of(error: serde_json::Error, place: impl fmt::Display) -> Self {
+        if error.is_io() {
+            return Self::Unreadable(error.into());
         }
+        let (line, column, message) = (error.line(), error.column(), words(&error));
+        Self::Malformed { place: place.to_string(), message, line, column }
+    }
+
+    /// Complains about the value of a key.
+    pub(super) fn wrong(place: &str, message: impl Into<String>) -> Self {
+        Self::Wrong { place: place.to_owned(), message: message.into() }
     }
 }
 
@@ -104,42 +64,16 @@ fn words(error: &serde_json::Error) -> String {
     excerpt(&TYPES.iter().fold(text.to_owned(), |text, (rust, people)| text.replace(rust, people)))
 }
 
-/// Returns the beginning of a text: a value in a file may be as long as the file.
-pub(super) fn excerpt(text: &str) -> String {
-    const SHOWN: usize = 200;
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Returns the beginning of a text as a line can show it.
-fn escaped(text: &str) -> String {
-    let visible = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
-    excerpt(text).chars().map(visible).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_place_is_named_once_and_only_as_far_as_it_is_known() {
-        assert_eq!(place("llm.total_requests", &3, &7), " at `llm.total_requests`, line 3, column 7");
-        assert_eq!(place("", &3, &7), ", line 3, column 7");
-        assert_eq!(place("input", &0, &0), " at `input`");
-    }
-
-    #[test]
-    fn what_is_quoted_is_cut_and_can_be_shown() {
+    fn what_is_quoted_is_cut() {
         let error = serde_json::from_str::<u64>(&format!("\"{}\"", "x".repeat(1 << 16))).unwrap_err();
         let told = words(&error);
         assert!(told.starts_with("invalid type: string \"xxx") && told.ends_with('…'), "{told}");
         assert_eq!(told.chars().count(), 201);
-        let error = serde_json::from_str::<u64>("x").unwrap_err();
-        let told = DocumentError::from_json("a\u{1b}[2J", error).to_string();
-        assert!(told.contains("at `a\\u{1b}[2J`"), "{told}");
     }
 
     #[test]

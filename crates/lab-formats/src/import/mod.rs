@@ -4,6 +4,7 @@ pub mod device;
 mod document;
 mod error;
 mod hashing;
+mod text;
 pub mod workflow;
 
 pub use error::DocumentError;

@@ -5,10 +5,11 @@ use std::io::Read;
 use lab_core::workflow::WorkflowFigures;
 
 use super::document::read_object;
-use super::error::DocumentError;
+use super::error::{DocumentError, WHOLE};
+use super::text::{self, NAME_BYTES};
 
-/// Reads a document to its end, byte by byte: a reader with a buffer is much faster. Fields that the contract does not know are passed over without being held in memory: they
-/// are kept with the document's bytes.
+/// Reads a document to its end, byte by byte: a reader with a buffer is much faster. Fields that the contract does not know
+/// are passed over without being held in memory: they are kept with the document's bytes.
 ///
 /// # Errors
 ///
@@ -17,39 +18,36 @@ use super::error::DocumentError;
 pub fn read(reader: impl Read) -> Result<WorkflowFigures, DocumentError> {
     let figures: WorkflowFigures = read_object(reader)?;
     if figures.is_silent() {
-        return Err(DocumentError::Silent {
-            what: "metrics document of a workflow",
-            sections: "`execution`, `scheduler`, `llm` or `link_phases`",
-        });
+        let message = "it tells nothing of `execution`, `scheduler`, `llm` or `link_phases`, and so is no metrics \
+                       document of a workflow";
+        return Err(DocumentError::wrong(WHOLE, message));
     }
     refuse_unshowable(&figures)?;
     // A zero below zero too: the store would give it back without its sign.
     let is_wrong = |value: &f64| !value.is_finite() || value.is_sign_negative();
     let mut quantities = figures.quantities().into_iter();
     match quantities.find_map(|(key, value)| value.filter(is_wrong).map(|value| (key, value))) {
-        Some((key, value)) => Err(DocumentError::OutOfRange { key, value }),
+        Some((key, value)) => {
+            Err(DocumentError::wrong(&key, format!("`{value}` where a number from 0 up was expected")))
+        }
         None => Ok(figures),
     }
 }
 
-/// The longest name, in bytes: names stand in tables.
-const LONGEST_NAME: usize = 200;
 /// The longest path, in bytes: what Linux takes (`PATH_MAX`, limits.h).
 const LONGEST_PATH: usize = 4096;
 
 /// Refuses texts that no output could show, by their keys.
 fn refuse_unshowable(figures: &WorkflowFigures) -> Result<(), DocumentError> {
     let texts = [
-        ("tool", &figures.tool, 1, LONGEST_NAME),
-        ("input", &figures.input, 0, LONGEST_PATH),
-        ("optimization_level", &figures.optimization_level, 0, LONGEST_NAME),
-        ("execution.status", &figures.execution.status, 0, LONGEST_NAME),
+        ("tool", &figures.tool, NAME_BYTES),
+        ("input", &figures.input, 0..=LONGEST_PATH),
+        ("optimization_level", &figures.optimization_level, 0..=*NAME_BYTES.end()),
+        ("execution.status", &figures.execution.status, 0..=*NAME_BYTES.end()),
     ];
-    for (key, text, least, most) in texts {
-        let Some(text) = text else { continue };
-        if !(least..=most).contains(&text.len()) || text.chars().any(char::is_control) {
-            return Err(DocumentError::Unshowable { key, value: text.clone(), least, most });
-        }
+    for (key, own, bytes) in texts {
+        let Some(own) = own else { continue };
+        text::check(own, bytes).map_err(|sentence| DocumentError::wrong(key, sentence))?;
     }
     Ok(())
 }
@@ -102,41 +100,41 @@ mod tests {
         for (text, key, expected) in [
             (
                 "{\"scheduler\":\n {\"per_op_overhead_us\": \"4.73\"}}",
-                "at `scheduler.per_op_overhead_us`, line 2",
-                "invalid type: string \"4.73\", expected a number",
+                "scheduler.per_op_overhead_us: ",
+                "invalid type: string \"4.73\", expected a number (line 2, column ",
             ),
             (
                 r#"{"execution": {"nodes_executed": 3.5}}"#,
-                "at `execution.nodes_executed`, line 1",
-                "expected a whole number from 0 up",
+                "execution.nodes_executed: ",
+                "expected a whole number from 0 up (line 1, column ",
             ),
-            (r#"{"llm": {"total_requests": -1}}"#, "`llm.total_requests`", "integer `-1`"),
-            (r#"{"scheduler": [4.73]}"#, "`scheduler`", "invalid type: sequence, expected an object"),
+            (r#"{"llm": {"total_requests": -1}}"#, "llm.total_requests: ", "integer `-1`"),
+            (r#"{"scheduler": [4.73]}"#, "scheduler: ", "invalid type: sequence, expected an object"),
             (
                 r#"{"scheduler": {"overhead_breakdown": 3}}"#,
-                "`scheduler.overhead_breakdown`",
+                "scheduler.overhead_breakdown: ",
                 "expected an object",
             ),
-            (r#"{"execution": {"status": 1}}"#, "`execution.status`", "expected a string"),
+            (r#"{"execution": {"status": 1}}"#, "execution.status: ", "expected a string"),
             (r#"{"execution": {}, "execution": {}}"#, "", "duplicate field `execution`"),
         ] {
             let told = refused(text);
-            assert!(told.contains(key) && told.contains(expected), "{text}: {told}");
+            assert!(told.starts_with(key) && told.contains(expected), "{text}: {told}");
         }
     }
 
     #[test]
     fn what_is_no_json_is_told_with_its_place() {
         for (text, expected) in [
-            ("", "is no JSON: EOF while parsing a value"),
-            ("{\"llm\": {\"total_requests\": 1", "is no JSON: EOF while parsing an object"),
-            ("{\"llm\": {\"avg_latency_ms\": NaN}}", "at `llm.avg_latency_ms`, line 1"),
+            ("", "the document: EOF while parsing a value"),
+            ("{\"llm\": {\"total_requests\": 1", "EOF while parsing an object"),
+            ("{\"llm\": {\"avg_latency_ms\": NaN}}", "llm.avg_latency_ms: expected value (line 1, column "),
             ("{\"llm\": {\"avg_latency_ms\": 1e999}}", "number out of range"),
-            ("{\"llm\": {\"total_requests\": 1}} {}", "trailing characters"),
+            ("{\"llm\": {\"total_requests\": 1}} {}", "the document: trailing characters"),
             ("{\"llm\": {\"total_requests\": 1},}", "line 1"),
         ] {
             let told = refused(text);
-            assert!(told.starts_with("is no JSON") && told.contains(expected), "{text}: {told}");
+            assert!(told.contains(expected), "{text}: {told}");
         }
     }
 
@@ -145,18 +143,18 @@ mod tests {
         for (text, expected) in [
             (
                 r#"{"execution": {"duration_ms": -780}}"#,
-                "`execution.duration_ms` is -780, and must be a number from 0 up",
+                "execution.duration_ms: `-780` where a number from 0 up was expected",
             ),
             (
                 r#"{"scheduler": {"overhead_breakdown": {"token_routing_us": -0.54}}}"#,
-                "`scheduler.overhead_breakdown.token_routing_us` is -0.54, and must be a number from 0 up",
+                "scheduler.overhead_breakdown.token_routing_us: `-0.54` where a number from 0 up was expected",
             ),
             (
                 r#"{"link_phases": {"compile_ms": -0.0}}"#,
-                "`link_phases.compile_ms` is -0, and must be a number from 0 up",
+                "link_phases.compile_ms: `-0` where a number from 0 up was expected",
             ),
         ] {
-            assert_eq!(refused(text), format!("does not fit its contract: {expected}"));
+            assert_eq!(refused(text), expected);
         }
     }
 
@@ -168,21 +166,25 @@ mod tests {
         };
         let of = |n: usize| "x".repeat(n);
         for (key, value, expected) in [
-            ("tool", String::new(), "`tool` is ``, and must have 1 to 200 bytes without control characters"),
-            ("tool", of(201), "and must have 1 to 200 bytes"),
-            ("optimization_level", "O1\\n".to_owned(), "`optimization_level` is `O1\\n`, and must"),
-            ("input", of(4097), "and must have 0 to 4096 bytes"),
-            ("input", "\\u001b[2J".to_owned(), "`input` is `\\u{1b}[2J`"),
+            (
+                "tool",
+                String::new(),
+                "`` cannot be shown: 1 to 200 bytes without control characters were expected",
+            ),
+            ("tool", of(201), "…` cannot be shown: 1 to 200 bytes"),
+            ("optimization_level", "O1\\n".to_owned(), "`O1\\n` cannot be shown: 0 to 200 bytes"),
+            ("input", of(4097), "cannot be shown: 0 to 4096 bytes"),
+            ("input", "\\u001b[2J".to_owned(), "`\\u{1b}[2J` cannot be shown"),
         ] {
             let told = told(key, &value).unwrap();
-            assert!(told.starts_with("does not fit its contract: ") && told.contains(expected), "{told}");
+            assert!(told.starts_with(&format!("{key}: ")) && told.contains(expected), "{told}");
             assert!(told.chars().count() < 400, "{told}");
         }
         for (key, value) in [("tool", of(200)), ("input", of(4096)), ("input", String::new())] {
             assert_eq!(told(key, &value), None, "{key}");
         }
         let status = format!(r#"{{"execution": {{"status": "{}"}}}}"#, of(201));
-        assert!(refused(&status).contains("`execution.status` is `xxx"), "{status}");
+        assert!(refused(&status).starts_with("execution.status: `xxx"), "{status}");
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
         for text in
             ["{}", r#"{"schema": "lab.session.v1", "input": "x"}"#, r#"{"llm": null, "execution": {}}"#]
         {
-            assert!(refused(text).starts_with("is no metrics document of a workflow"), "{text}");
+            assert!(refused(text).ends_with("is no metrics document of a workflow"), "{text}");
         }
         for text in ["[]", "null", "3"] {
             assert!(refused(text).contains("expected an object"), "{text}");

@@ -1,6 +1,6 @@
 //! The four appends, and what they refuse.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use lab_core::record::{Outcome, Session};
@@ -268,17 +268,56 @@ fn a_store_opened_for_reading_takes_nothing() {
     check_refused(&mut scratch, &sentence, |store| store.append_launch(id(1), &launch(1)));
 }
 
+/// Returns how long a connection waits for another process, in milliseconds.
+fn busy_timeout_ms(connection: &Connection) -> u64 {
+    let ms: u32 = connection.pragma_query_value(None, "busy_timeout", |row| row.get(0)).unwrap();
+    u64::from(ms)
+}
+
 #[test]
 fn an_append_waits_longer_than_what_is_asked_of_the_store_after_it() {
     let mut scratch = begun();
-    let wait_ms = |connection: &Connection| -> u32 {
-        connection.pragma_query_value(None, "busy_timeout", |row| row.get(0)).unwrap()
-    };
     scratch.store.append_launch(id(1), &launch(1)).unwrap();
-    let wait_ms = u64::from(wait_ms(scratch.store.connection()));
-    assert_eq!(wait_ms, crate::error::BUSY_SECONDS * 1_000);
+    assert_eq!(busy_timeout_ms(scratch.store.connection()), crate::error::BUSY_SECONDS * 1_000);
     let transaction = scratch.store.begin_append("recording").unwrap();
     assert!(!transaction.is_autocommit());
     drop(transaction);
     assert!(scratch.store.connection().is_autocommit());
+}
+
+#[test]
+fn an_append_that_waits_in_vain_says_for_how_long_and_may_be_tried_again() {
+    let mut scratch = begun();
+    scratch.store = Store::open_impatient(&scratch.path, 1).unwrap();
+    let holder = scratch.raw();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let sentence = format!(
+        "the store `{}` is in use by another process and did not become free within 1 s",
+        scratch.path.display()
+    );
+    check_refused(&mut scratch, &sentence, |store| store.append_launch(id(1), &launch(1)));
+    assert_eq!(busy_timeout_ms(scratch.store.connection()), crate::error::BUSY_SECONDS * 1_000);
+    holder.execute_batch("ROLLBACK").unwrap();
+    scratch.store.append_launch(id(1), &launch(1)).unwrap();
+}
+
+#[test]
+fn an_append_goes_on_when_another_process_lets_go_of_the_store() {
+    let mut scratch = begun();
+    let holder = scratch.raw();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (begins, begun) = mpsc::channel();
+    let store = &mut scratch.store;
+    thread::scope(|scope| {
+        let append = scope.spawn(move || {
+            begins.send(()).unwrap();
+            store.append_launch(id(1), &launch(1))
+        });
+        begun.recv().unwrap();
+        // Nothing tells when SQLite begins to wait; an append that comes only now finds the store free, and passes too.
+        holder.execute_batch("COMMIT").unwrap();
+        append.join().unwrap().unwrap();
+    });
+    assert_eq!(scratch.store.load(&id(1)).unwrap().launches.len(), 2);
+    assert!(scratch.store.verify(None).unwrap().is_sound());
 }

@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::body::nanos_of;
 use crate::chain::BlobDigest;
 use crate::error::StoreError;
+use crate::room;
 
 /// The `PRAGMA application_id` of every archive: `labA` in ASCII.
 pub const ARCHIVE_APPLICATION_ID: i32 = i32::from_be_bytes(*b"labA");
@@ -219,6 +220,7 @@ fn refused(path: &Path, error: &rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::ArchiveDiskFull { path },
+        Some(ErrorCode::SystemIoFailure) if room::is_full(&path) => StoreError::ArchiveDiskFull { path },
         _ => StoreError::ArchiveUnwritable { path, message: error.to_string() },
     }
 }

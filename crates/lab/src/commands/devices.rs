@@ -11,7 +11,8 @@ use lab_core::metric::Contract;
 use lab_core::nearest::nearest;
 use lab_core::record::SessionId;
 use lab_formats::devices::{self, DEVICES_SCHEMA, DevicesDocument, InferencesCsv, Stored};
-use lab_formats::import::device::{DocumentError, for_each_inference};
+use lab_formats::import::DocumentError;
+use lab_formats::import::device::for_each_inference;
 use lab_formats::{page, table};
 use lab_store::{ImportedSession, ListFilter, Store};
 

@@ -322,6 +322,11 @@ fn say_skipped() {
 /// Runs lab where a small file system of its own is mounted on the folder `small`; nothing where this host does not let
 /// a test mount.
 pub(crate) fn on_a_small_disk(lab: &Lab, size: &str, arguments: &str) -> Option<Ran> {
+    on_a_prepared_disk(lab, size, "true", arguments)
+}
+
+/// As [`on_a_small_disk`], with a line of the shell before it, in which `$1` is lab.
+pub(crate) fn on_a_prepared_disk(lab: &Lab, size: &str, before: &str, arguments: &str) -> Option<Ran> {
     std::fs::create_dir(lab.path("small")).unwrap();
     let mount = |then: &str| {
         let lab_itself = lab.command(&[]);
@@ -338,7 +343,7 @@ pub(crate) fn on_a_small_disk(lab: &Lab, size: &str, arguments: &str) -> Option<
         say_skipped();
         return None;
     }
-    Some(Ran::of(mount(&format!("exec \"$1\" {arguments}"))))
+    Some(Ran::of(mount(&format!("{before} && exec \"$1\" {arguments}"))))
 }
 
 #[test]

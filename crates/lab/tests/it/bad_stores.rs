@@ -6,6 +6,7 @@ use lab_store::{CalibrationKind, CalibrationRow, Store};
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use crate::bad_models::on_a_prepared_disk;
 use crate::harness::Lab;
 use crate::plan::Plan;
 
@@ -146,4 +147,18 @@ fn a_store_of_a_newer_lab_is_read_with_a_word_about_it_and_never_written() {
     lab.run(&["list"]).exits(0).prints("tiny").says("note: the store was written by a newer lab");
     lab.run(&["run", "plan.toml"]).exits(2).says("was written by a newer lab").prints_nothing();
     lab.run(&["verify"]).exits(2).says("was written by a newer lab");
+}
+
+#[test]
+fn a_disk_that_is_full_before_the_log_has_its_index_is_no_broken_device() {
+    let lab = Lab::new();
+    for n in 1..=2 {
+        lab.write(&format!("{n}.json"), format!(r#"{{"llm": {{"total_requests": {n}}}}}"#));
+    }
+    let fill = "\"$1\" import workflow 1.json --store small/lab.sqlite >out && \
+                { cat /dev/zero >small/filler || true; }";
+    let import = "import workflow 2.json --store small/lab.sqlite";
+    if let Some(ran) = on_a_prepared_disk(&lab, "4m", fill, import) {
+        ran.exits(5).says("the disk is full").says("small/lab.sqlite").prints_nothing();
+    }
 }

@@ -120,7 +120,7 @@ fn what_the_store_has_met_is_skipped_and_what_is_new_is_taken() {
     let lab = founding_layout();
     lab.run(&IMPORT).exits(0);
     let before = lab.run(&["verify"]).exits(0).stdout;
-    lab.run(&IMPORT).exits(0).prints("imported 0 files").says("4 files were in the store already");
+    lab.run(&IMPORT).exits(0).prints("imported 0 files").says("is imported already, as part of session");
     assert_eq!(lab.run(&["verify"]).exits(0).stdout, before, "something was recorded");
     // The same bytes under other names, in one command and from before: still the same file.
     let third = document("edge-03", "gemma", 5);
@@ -130,14 +130,24 @@ fn what_the_store_has_met_is_skipped_and_what_is_new_is_taken() {
     lab.run(&IMPORT)
         .exits(0)
         .prints("imported 1 files with 5 inferences")
-        .says("4 files were in the store already")
+        .says("loading_metrics.json` is imported already, as part of session")
         .says(&format!(
             "`metrics/edge-device-03/{}` has the bytes of `metrics/edge-device-03/{}`, which are imported once",
             name("edge-03", "120001"),
             name("edge-03", "120000"),
         ));
     lab.run(&["verify"]).exits(0);
-    lab.run(&IMPORT).exits(0).prints("imported 0 files").says("6 files were in the store already");
+    lab.run(&IMPORT).exits(0).prints("imported 0 files").says("is imported already, as part of session");
+    for n in 0..3 {
+        write(
+            &lab,
+            "edge-device-04",
+            &name("edge-04", &format!("12000{n}")),
+            &document("edge-04", "gemma", n + 6),
+        );
+    }
+    lab.run(&IMPORT).exits(0).prints("imported 3 files");
+    lab.run(&IMPORT).exits(0).prints("imported 0 files").says("9 files were in the store already");
 }
 
 #[test]
@@ -230,7 +240,7 @@ fn files_of_other_names_are_left_out_in_folders_and_refused_by_themselves() {
         .exits(0)
         .prints("imported 4 files")
         .says("1 files are no metrics files by their names")
-        .says("1 folders lie deeper");
+        .says("1 folders lie deeper than a device's and were left out; name the folders above them");
     lab.write("results.json", EXAMPLE);
     lab.run(&["import", "device", "results.json"]).exits(2).says("`results.json`: the name is neither");
     std::fs::create_dir(lab.path("empty")).unwrap();
@@ -275,7 +285,7 @@ fn a_file_too_large_to_be_read_whole_streams_by() {
     write(&lab, "edge", &name("a", "103020"), &text);
     lab.run(&IMPORT).exits(0).prints("imported 1 files with 3 inferences");
     lab.run(&["verify"]).exits(0);
-    lab.run(&IMPORT).exits(0).says("1 files were in the store already");
+    lab.run(&IMPORT).exits(0).says("is imported already, as part of session");
 }
 
 #[test]

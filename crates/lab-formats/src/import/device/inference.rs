@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::name::{check_device_id, check_name};
+use super::super::text::check_name;
+use super::name::check_device_id;
 use super::place::Place;
 
 /// The texts of an inference, by their keys.

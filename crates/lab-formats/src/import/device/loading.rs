@@ -9,10 +9,12 @@ use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Deserializer, Map, Value};
 
-use super::name::{check_device_id, check_name};
+use super::super::error::DocumentError;
+use super::super::text::check_name;
+use super::name::check_device_id;
 use super::place::Place;
 use super::stated::refuse_twice;
-use super::{DeviceDocument, DocumentError, json_excerpt};
+use super::{DeviceDocument, json_excerpt};
 
 /// The most that a document about loading may have: it is one small object.
 const MOST_BYTES: u64 = 1 << 20;
@@ -77,7 +79,10 @@ pub fn read_loading(reader: impl Read) -> Result<DeviceDocument, DocumentError> 
     let mut bytes = Vec::new();
     reader.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(DocumentError::Unreadable)?;
     if bytes.len() as u64 > MOST_BYTES {
-        return Err(wrong("the document", format!("more than {MOST_BYTES} bytes, for one small object")));
+        return Err(DocumentError::wrong(
+            "the document",
+            format!("more than {MOST_BYTES} bytes, for one small object"),
+        ));
     }
     let own = entries(&bytes)?;
     let mut contradictions = Vec::new();
@@ -87,7 +92,10 @@ pub fn read_loading(reader: impl Read) -> Result<DeviceDocument, DocumentError> 
     };
     if loading == Loading::default() {
         let keys: Vec<String> = LOADING_KEYS.iter().map(|own| format!("`{}`", own.key)).collect();
-        return Err(wrong("the document", format!("none of the keys {} is there", keys.join(", "))));
+        return Err(DocumentError::wrong(
+            "the document",
+            format!("none of the keys {} is there", keys.join(", ")),
+        ));
     }
     let stamp = text(&own, "timestamp", check_name)?;
     let figures = DeviceFigures {
@@ -166,7 +174,8 @@ fn amount(known: &LoadingKey, value: &Value) -> Result<f64, DocumentError> {
         LoadingFigure::LoadingTimeMs => "a number of 0 or more",
         LoadingFigure::MemoryIncreaseMb => "a number",
     };
-    let complaint = || wrong(known.key, format!("{} where {expected} was expected", json_excerpt(value)));
+    let complaint =
+        || DocumentError::wrong(known.key, format!("{} where {expected} was expected", json_excerpt(value)));
     let amount = value.as_f64().filter(is_meant).ok_or_else(complaint)? * known.factor;
     // A sum with zero has no sign of zero, which a store would lose.
     if amount.is_finite() { Ok(amount + 0.0) } else { Err(complaint()) }
@@ -181,12 +190,10 @@ fn text(
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => match check(text) {
             Ok(()) => Ok(Some(text.clone())),
-            Err(sentence) => Err(wrong(key, sentence)),
+            Err(sentence) => Err(DocumentError::wrong(key, sentence)),
         },
-        Some(other) => Err(wrong(key, format!("{} where a text was expected", json_excerpt(other)))),
+        Some(other) => {
+            Err(DocumentError::wrong(key, format!("{} where a text was expected", json_excerpt(other))))
+        }
     }
-}
-
-fn wrong(place: &str, message: String) -> DocumentError {
-    DocumentError::Wrong { place: place.to_owned(), message }
 }

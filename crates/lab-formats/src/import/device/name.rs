@@ -1,7 +1,6 @@
-//! Names: of files, of devices, and of what a document calls a model.
+//! Names: of files and of devices.
 
 use lab_core::device::DeviceId;
-use lab_core::excerpt::shown;
 
 /// What the documents of a device are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,23 +31,9 @@ fn is_digits(text: Option<&str>, n: usize) -> bool {
     text.is_some_and(|text| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Refuses what is no id of a device: the check of a field, as [`check_name`] is of others.
+/// Refuses what is no id of a device: the check of a field, as `check_name` is of others.
 pub(super) fn check_device_id(text: &str) -> Result<(), String> {
     DeviceId::parse(text).map(drop).map_err(|error| error.to_string())
-}
-
-/// The longest name of anything else, in bytes.
-const LONGEST_NAME: usize = 200;
-
-/// Refuses what cannot be shown in a table.
-pub(super) fn check_name(text: &str) -> Result<(), String> {
-    if (1..=LONGEST_NAME).contains(&text.len()) && !text.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(format!(
-        "`{}` cannot be shown: 1 to {LONGEST_NAME} bytes without control characters were expected",
-        shown(text)
-    ))
 }
 
 /// Returns whether two ids are of one device. MAC addresses are written with `:` or `-`, in either case.

@@ -5,8 +5,9 @@ use std::mem;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
+use super::super::text::check_name;
 use super::inference::{KeyAmong, negative};
-use super::name::{check_device_id, check_name};
+use super::name::check_device_id;
 use super::place::Place;
 use super::summary::{FIGURES, Figures, QUANTITIES, Summary, Written};
 

@@ -18,6 +18,16 @@ pub(super) type Figures = [Option<Written>; FIGURES.len()];
 /// What a sum in another order, or by another program, may differ by: a million additions lose less.
 const SUMMATION: f64 = 1e-9;
 
+/// What rounding to hundredths, as the format's example has its details, may take from a value or add to it.
+const DETAIL_SLACK: f64 = 0.005;
+
+/// Returns whether a value of an inference has more than two decimals, and so was not rounded to hundredths.
+pub(super) fn is_finer(value: f64) -> bool {
+    let hundredths = value * 100.0;
+    // Two decimals are no binary fraction: what they come to is off by some units in the last place.
+    (hundredths - hundredths.round()).abs() > 4.0 * f64::EPSILON * hundredths
+}
+
 /// What a summary says.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
@@ -41,17 +51,19 @@ impl Written {
         Self { value, slack: slack(value, has_point) }
     }
 
-    /// Whether a derived number, rounded as this one was, can be this one.
-    fn is(self, derived: f64) -> bool {
-        (self.value - derived).abs() <= self.slack + SUMMATION * derived.abs()
+    /// Whether a derived number that is off by some slack, rounded as this one was, can be this one.
+    fn is(self, derived: f64, slack: f64) -> bool {
+        (self.value - derived).abs() <= self.slack + slack + SUMMATION * derived.abs()
     }
 }
 
 impl Summary {
-    /// Returns a sentence for each figure or name that the details contradict.
+    /// Returns a sentence for each figure or name that the details contradict. A device may sum up before it rounds: where no
+    /// value of a quantity is finer than a hundredth, each may have been rounded.
     pub(super) fn contradictions(
         &self,
         derived: &Inferences,
+        has_finer: [bool; QUANTITIES.len()],
         devices: &Names,
         models: &Names,
     ) -> Vec<String> {
@@ -73,8 +85,11 @@ impl Summary {
             derived.cpu_usage_percent,
             derived.energy_consumption_mj,
         ];
-        for ((name, figures), spread) in QUANTITIES.iter().zip(&self.figures).zip(&spreads) {
-            sentences.extend(of_quantity(name, figures, spread));
+        for (((name, figures), spread), has_finer) in
+            QUANTITIES.iter().zip(&self.figures).zip(&spreads).zip(has_finer)
+        {
+            let slack = if has_finer { 0.0 } else { DETAIL_SLACK };
+            sentences.extend(of_quantity(name, figures, spread, slack));
         }
         sentences
     }
@@ -87,13 +102,20 @@ fn of_name(key: &str, said: Option<&str>, found: &Names, is_same: fn(&str, &str)
     (!is_found).then(|| format!("summary: {key} is `{said}`, that of the inferences `{other}`"))
 }
 
-fn of_quantity(name: &str, figures: &Figures, spread: &Tally) -> Vec<String> {
-    let derived = [Some(spread.min), Some(spread.max), spread.mean(), Some(spread.sum)];
-    let sentence = |((key, written), derived): ((&&str, &Option<Written>), Option<f64>)| {
+/// Holds the figures of a quantity against its values, each of which is off by some slack.
+fn of_quantity(name: &str, figures: &Figures, spread: &Tally, slack: f64) -> Vec<String> {
+    let of_sum = f64::from(u32::try_from(spread.n).unwrap_or(u32::MAX)) * slack;
+    let derived = [
+        (Some(spread.min), slack),
+        (Some(spread.max), slack),
+        (spread.mean(), slack),
+        (Some(spread.sum), of_sum),
+    ];
+    let sentence = |((key, written), (derived, slack)): ((&&str, &Option<Written>), (Option<f64>, f64))| {
         let written = (*written)?;
         match derived.filter(|_| spread.n > 0) {
             None => Some(format!("summary: {name}.{key} is {}, no inference tells one", written.value)),
-            Some(derived) if written.is(derived) => None,
+            Some(derived) if written.is(derived, slack) => None,
             Some(derived) => {
                 Some(format!("summary: {name}.{key} is {}, that of the inferences {derived}", written.value))
             }
@@ -134,7 +156,17 @@ mod tests {
             ("1789.1234567890123", 1_789.123_456_789_1, true),
             ("0", 0.0, true),
         ] {
-            assert_eq!(written(text).is(derived), expected, "{text} {derived}");
+            assert_eq!(written(text).is(derived, 0.0), expected, "{text} {derived}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_more_than_two_decimals_is_finer_than_a_hundredth() {
+        for value in [0.0, 10.0, 0.07, 1234.56, 45.67, 123_456_789.01, 1e300] {
+            assert!(!super::is_finer(value), "{value}");
+        }
+        for value in [0.001, 45.675, 1234.567_891, 123_456_789.012, 1e-300] {
+            assert!(super::is_finer(value), "{value}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The documents of the founding example and of nobody's making.
 
+use std::io;
+
 use lab_core::import::{Figures, Imported, Source};
 use lab_core::metric::Reading;
 use lab_core::validity::Validity;
@@ -110,6 +112,14 @@ fn each_contradiction_is_told() {
             "summary: inference_time_ms.avg is 18.35, that of the inferences 18.333",
         ),
         (r#""total": 4.75"#, r#""total": 4.8"#, ""),
+        // Three values that the device rounded to hundredths only when it wrote them.
+        (r#""total": 4.75"#, r#""total": 4.76"#, ""),
+        (r#""avg": 18.33"#, r#""avg": 18.34"#, ""),
+        (
+            r#""total": 4.75"#,
+            r#""total": 4.78"#,
+            "summary: energy_consumption_mj.total is 4.78, that of the inferences 4.75",
+        ),
         (
             r#""total": 4.75"#,
             r#""total": 4.9"#,
@@ -147,6 +157,14 @@ fn each_contradiction_is_told() {
             }
         }
     }
+}
+
+#[test]
+fn details_that_were_not_rounded_allow_for_no_rounding() {
+    let text = agreeing().replacen(r#""inference_time_ms": 25,"#, r#""inference_time_ms": 25.001,"#, 1);
+    assert_eq!(read(&text).contradictions, Vec::<String>::new());
+    let contradictions = read(&text.replacen(r#""avg": 18.33"#, r#""avg": 18.34"#, 1)).contradictions;
+    assert!(contradictions[0].starts_with("summary: inference_time_ms.avg is 18.34"), "{contradictions:?}");
 }
 
 #[test]

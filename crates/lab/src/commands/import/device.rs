@@ -1,36 +1,31 @@
 //! `lab import device`: the metrics folders of edge devices (contract `device.v1`), all of them or nothing.
 
 mod files;
-mod read;
 pub(crate) mod sessions;
-mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
-use lab_core::digest::Digest;
-use lab_core::import::Source;
+use lab_core::metric::Contract;
 use lab_core::record::Session;
 use lab_core::validity::Validity;
+use lab_formats::import::device::{FileKind, read_inferences, read_inferences_slice, read_loading};
 use lab_store::Store;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::imported::{failed_by, take_known};
+use crate::imported::Terms;
 use crate::store;
 use crate::terminal::{print, say};
 
 pub(crate) use sessions::device_of;
 
+use super::intake::{self, Taken};
+use super::read::{Bytes, Parsed};
 use super::tool_name;
-use files::{DeviceFile, Found};
-use sessions::Taken;
-use watch::{Watch, Watched};
+use files::{DeviceFile, Walked};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,97 +60,30 @@ const NAMES: &str = "files are called `inference_metrics_*.json` and `loading_me
                      given or in one below it";
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
-    let Found { files, mut complaints, n_other, n_deeper } = files::find(&arguments.paths);
-    if files.is_empty() && complaints.is_empty() {
+    let Walked { found, n_other, n_deeper } = files::find(&arguments.paths);
+    if found.files.is_empty() && found.complaints.is_empty() {
         return Err(Failure::usage(anyhow!("there is no metrics file to import")).hint(NAMES));
     }
     let mut store = store::open_for_recording(&global.store)?;
-    let mut reading = take(&files, &store.source_digests()?, &mut complaints);
-    if !arguments.keep_going && !complaints.is_empty() {
-        return Err(refusal(&complaints));
-    }
-    let recorded = append(&mut store, &mut reading, arguments, &mut complaints)?;
-    complaints.iter().for_each(|complaint| say(&format!("passed over: {complaint}")));
-    print(&report(&store, &recorded)?)?;
-    remark(&reading, n_other, n_deeper);
-    Ok(if complaints.is_empty() { Exit::Pass } else { Exit::Usage })
+    let terms = Terms { contract: Contract::DeviceV1, plan: None, keep_going: arguments.keep_going };
+    let tool = &arguments.tool;
+    let Taken { sessions, exit } =
+        intake::take(&terms, found, |file, bytes| content(file, bytes, tool), &mut store)?;
+    print(&report(&store, &sessions)?)?;
+    remark(n_other, n_deeper);
+    Ok(exit)
 }
 
-/// What came of reading.
-#[derive(Default)]
-struct Reading {
-    taken: Vec<Taken>,
-    /// Files that the store has met.
-    n_known: usize,
-    /// A sentence for each file whose bytes lie in another one too.
-    twins: Vec<String>,
-}
-
-/// Reads every file that the store has not met.
-fn take(files: &[DeviceFile], known: &BTreeSet<Digest>, complaints: &mut Vec<String>) -> Reading {
-    let mut reading = Reading::default();
-    let mut paths: BTreeMap<Digest, String> = BTreeMap::new();
-    for outcome in read::all(files, known) {
-        match outcome {
-            Ok(Some(document)) => {
-                let Source { path, sha256, .. } = document.imported.source.clone();
-                if let Some(twin) = paths.get(&sha256) {
-                    let sentence = format!("`{path}` has the bytes of `{twin}`, which are imported once");
-                    reading.twins.push(sentence);
-                    continue;
-                }
-                paths.insert(sha256, path);
-                reading.taken.push(document);
-            }
-            Ok(None) => reading.n_known += 1,
-            Err(complaint) => complaints.push(complaint),
-        }
-    }
-    reading
-}
-
-/// What is said is read by people: some lines of it, not thousands.
-const SHOWN: usize = 8;
-
-fn refusal(complaints: &[String]) -> Failure {
-    let shown: Vec<&str> = complaints.iter().take(SHOWN).map(String::as_str).collect();
-    let more = match complaints.len() - shown.len() {
-        0 => String::new(),
-        n => format!("\n… and {n} more"),
+fn content(file: &DeviceFile, bytes: Bytes<'_>, tool: &str) -> Parsed {
+    let mut document = match (&file.kind, bytes) {
+        (FileKind::Inferences { .. }, Bytes::Whole(bytes)) => read_inferences_slice(bytes)?,
+        (FileKind::Inferences { .. }, Bytes::Stream(reader)) => read_inferences(reader)?,
+        (FileKind::Loading, bytes) => read_loading(bytes)?,
     };
-    let message = format!("{}{more}\nnothing was imported", shown.join("\n"));
-    Failure::usage(anyhow!(message))
-        .hint("`--keep-going` passes over what cannot be read, and imports the rest")
-}
-
-/// Records the documents in one transaction. A file that is another than a moment ago ends it, or is left out where the user
-/// wants the rest; what another command recorded meanwhile is known.
-fn append(
-    store: &mut Store,
-    reading: &mut Reading,
-    arguments: &Arguments,
-    complaints: &mut Vec<String>,
-) -> Result<Vec<Session>> {
-    while !reading.taken.is_empty() {
-        let taken = &mut reading.taken;
-        let sessions = sessions::of(taken, &arguments.tool);
-        let watch = Watch::new("storing", taken.iter().map(|document| document.imported.source.bytes).sum());
-        let mut open = |source: &Source| -> io::Result<Box<dyn Read>> {
-            Ok(Box::new(Watched::new(File::open(&source.path)?, &watch)))
-        };
-        let Err(error) = store.append_imports(&sessions, &mut open) else { return Ok(sessions) };
-        match failed_by(&error).filter(|_| arguments.keep_going) {
-            Some(path) => {
-                taken.retain(|document| document.imported.source.path != path);
-                complaints.push(error.to_string());
-            }
-            None => {
-                let known = take_known(error, taken, |document| document.imported.source.sha256, store)?;
-                reading.n_known += known.len();
-            }
-        }
+    if let FileKind::Inferences { device_id: Some(id) } = &file.kind {
+        document.hold_against_name(id);
     }
-    Ok(Vec::new())
+    Ok(sessions::content(&file.device, document, tool))
 }
 
 /// Says what was imported, a line a session.
@@ -191,19 +119,14 @@ fn suspect(session: &Session) -> usize {
 }
 
 /// Says what was left where it is.
-fn remark(reading: &Reading, n_other: usize, n_deeper: usize) {
-    let twins = &reading.twins;
-    if reading.n_known > 0 {
-        say(&format!("{} files were in the store already", reading.n_known));
-    }
-    twins.iter().take(SHOWN).for_each(|twin| say(&format!("note: {twin}")));
-    if twins.len() > SHOWN {
-        say(&format!("… and {} more files have the bytes of others", twins.len() - SHOWN));
-    }
+fn remark(n_other: usize, n_deeper: usize) {
     if n_other > 0 {
         say(&format!("{n_other} files are no metrics files by their names and were left out"));
     }
     if n_deeper > 0 {
-        say(&format!("{n_deeper} folders lie deeper than a device's and were left out"));
+        say(&format!(
+            "{n_deeper} folders lie deeper than a device's and were left out; name the folders above them to import what \
+             they hold"
+        ));
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod device;
 mod intake;
+mod read;
+mod watch;
 pub(crate) mod workflow;
 
 use clap::Subcommand;

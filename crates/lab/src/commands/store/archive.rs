@@ -91,8 +91,9 @@ fn move_out(store: &mut Store, age: &Age, order: &ArchiveOrder<'_>) -> Result<Ex
 /// Adds what is to be done with a file that was finished before the move failed: it keeps the same command from being given
 /// again.
 fn with_leftover(error: StoreError, to: &Path, store: &Store) -> Failure {
-    // A commit that the device refused may be on the disk all the same.
-    let may_be_named = matches!(error, StoreError::Device { .. }) || !is_unnamed(to, store);
+    // A commit that the device or a full disk refused may be on the disk all the same.
+    let is_of_disk = matches!(error, StoreError::Device { .. } | StoreError::DiskFull { .. });
+    let may_be_named = is_of_disk || !is_unnamed(to, store);
     let failure = Failure::from(error);
     match (to.is_file(), may_be_named) {
         (false, _) => failure,

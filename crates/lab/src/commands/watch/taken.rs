@@ -8,15 +8,15 @@ use std::sync::Arc;
 use lab_core::device::DeviceId;
 use lab_core::digest::Digest;
 use lab_core::excerpt::shown;
-use lab_core::import::{Figures, Imported, Source};
+use lab_core::import::Source;
+use lab_core::metric::Contract;
 use lab_formats::import::device::{DeviceDocument, is_same_device, read_inferences_slice, read_loading};
 use lab_mqtt::{Message, Pattern};
 use lab_store::Store;
 
-use crate::commands::import::device::TOOL;
-use crate::commands::import::device::sessions::{self, Taken as Document};
+use crate::commands::import::device::{TOOL, sessions};
 use crate::failure::Result;
-use crate::imported::{take_known, validity};
+use crate::imported::{Document, Recorded, Terms};
 
 use super::quarantine::{Kept, Quarantine};
 
@@ -109,12 +109,13 @@ impl Taker<'_> {
     /// An error of the store leaves everything as it was, the quarantine too: the same messages may be taken again, and come to
     /// what they would have come to.
     pub(super) fn take(&self, messages: Vec<Message>, store: &mut Store) -> Result<Taken> {
-        let Sorted { mut batch, rejected, n_known } = self.sort(messages, store)?;
+        let Sorted { batch, rejected, n_known } = self.sort(messages, store)?;
         let mut taken = Taken::default();
         let n_read = batch.documents.len();
-        taken.counts.sessions = batch.store(store)?;
-        taken.counts.stored = batch.documents.len();
-        taken.counts.known = n_known + n_read - batch.documents.len();
+        let recorded = batch.store(store)?;
+        taken.counts.sessions = recorded.sessions.len();
+        taken.counts.stored = n_read - recorded.known.len();
+        taken.counts.known = n_known + recorded.known.len();
         // Behind the store, which may be busy: what lies in quarantine would count as known when the batch is taken again.
         self.set_aside(&rejected, &mut taken)?;
         Ok(taken)
@@ -206,34 +207,25 @@ impl Batch {
         message: Message,
         address: &str,
     ) {
-        let DeviceDocument { figures, contradictions } = document;
         let source = Source {
             path: format!("{address}/{}", message.topic),
             sha256,
             bytes: message.payload.len() as u64,
         };
-        let imported = Imported {
-            source,
-            figures: Figures::Device(Box::new(figures)),
-            validity: validity(contradictions),
-        };
-        self.documents.push(Document { device: device.to_string(), imported });
+        let content = sessions::content(device.as_str(), document, TOOL);
+        self.documents.push(Document::new(source, content));
         self.payloads.insert(sha256, message.payload.into());
     }
 
-    /// Stores all of it or nothing, and returns in how many sessions. What another command recorded meanwhile is left out.
-    fn store(&mut self, store: &mut Store) -> Result<usize> {
+    /// Stores all of it or nothing. What another command recorded meanwhile is left out.
+    fn store(self, store: &mut Store) -> Result<Recorded> {
         let Self { documents, payloads } = self;
-        while !documents.is_empty() {
-            let sessions = sessions::of(documents, TOOL);
-            let mut open = |source: &Source| -> io::Result<Box<dyn Read>> {
-                let payload = payloads.get(&source.sha256).cloned().ok_or(io::ErrorKind::NotFound)?;
-                Ok(Box::new(Cursor::new(payload)))
-            };
-            let Err(error) = store.append_imports(&sessions, &mut open) else { return Ok(sessions.len()) };
-            take_known(error, documents, |document| document.imported.source.sha256, store)?;
-        }
-        Ok(0)
+        let mut open = |source: &Source| -> io::Result<Box<dyn Read>> {
+            let payload = payloads.get(&source.sha256).cloned().ok_or(io::ErrorKind::NotFound)?;
+            Ok(Box::new(Cursor::new(payload)))
+        };
+        let terms = Terms { contract: Contract::DeviceV1, plan: None, keep_going: false };
+        Ok(terms.record(documents, &mut open, store)?)
     }
 }
 
@@ -267,11 +259,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(&folder.path().join("lab.sqlite")).unwrap();
         let [first, second] = [r#"{"load_time_s": 1.5}"#, r#"{"load_time_s": 2.5}"#];
-        assert_eq!(batch(&[first]).store(&mut store).unwrap(), 1);
-        let mut both = batch(&[first, second]);
-        assert_eq!((both.store(&mut store).unwrap(), both.documents.len()), (1, 1));
-        let mut neither = batch(&[first, second]);
-        assert_eq!((neither.store(&mut store).unwrap(), neither.documents.len()), (0, 0));
+        for (texts, expected) in
+            [(&[first][..], (1, 0)), (&[first, second][..], (1, 1)), (&[first, second][..], (0, 2))]
+        {
+            let Recorded { sessions, known, .. } = batch(texts).store(&mut store).unwrap();
+            assert_eq!((sessions.len(), known.len()), expected, "{texts:?}");
+        }
         assert_eq!(store.source_digests().unwrap().len(), 2);
     }
 

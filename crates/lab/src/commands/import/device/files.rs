@@ -6,24 +6,21 @@ use std::path::{Path, PathBuf};
 
 use lab_formats::import::device::{FileKind, kind_of};
 
-/// A file to import.
+use super::super::intake::Found;
+use super::super::read::{SourceFile, shown};
+
+/// What a file is taken for.
 #[derive(Debug)]
 pub(super) struct DeviceFile {
-    /// Where it lies, as it was named.
-    pub(super) path: String,
     pub(super) kind: FileKind,
     /// The name of its folder: the device's.
     pub(super) device: String,
-    /// Its size when it was found.
-    pub(super) bytes: u64,
 }
 
 /// What lies where the user pointed.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) files: Vec<DeviceFile>,
-    /// What cannot be read, a sentence each.
-    pub(super) complaints: Vec<String>,
+pub(super) struct Walked {
+    pub(super) found: Found<DeviceFile>,
     /// Files of other names.
     pub(super) n_other: usize,
     /// Folders below a device's.
@@ -31,18 +28,18 @@ pub(super) struct Found {
 }
 
 /// Looks through folders and files. What was named is followed where it is a link; what lies inside a folder is not.
-pub(super) fn find(paths: &[PathBuf]) -> Found {
-    let mut found = Found::default();
+pub(super) fn find(paths: &[PathBuf]) -> Walked {
+    let mut walked = Walked::default();
     for path in paths {
         let looked = match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => found.folder(path, Level::Named),
-            Ok(metadata) if metadata.is_file() => found.named_file(path, metadata.len()),
+            Ok(metadata) if metadata.is_dir() => walked.folder(path, Level::Named),
+            Ok(metadata) if metadata.is_file() => walked.named_file(path, metadata.len()),
             Ok(_) => Err("it is neither a file nor a folder".to_owned()),
             Err(error) => Err(unreadable(&error)),
         };
-        found.note(path, looked);
+        walked.note(path, looked);
     }
-    found
+    walked
 }
 
 /// How deep a folder lies.
@@ -54,10 +51,10 @@ enum Level {
     Below,
 }
 
-impl Found {
+impl Walked {
     fn note(&mut self, path: &Path, looked: Result<(), String>) {
         if let Err(sentence) = looked {
-            self.complaints.push(format!("`{}`: {sentence}", path.display()));
+            self.found.complaints.push(format!("`{}`: {sentence}", path.display()));
         }
     }
 
@@ -72,7 +69,7 @@ impl Found {
 
     fn add(&mut self, path: &Path, folder: &Path, kind: FileKind, bytes: u64) -> Result<(), String> {
         let device = device_of(folder)?;
-        self.files.push(DeviceFile { path: shown(path)?, kind, device, bytes });
+        self.found.files.push(SourceFile::new(path, bytes, DeviceFile { kind, device })?);
         Ok(())
     }
 
@@ -125,14 +122,6 @@ fn device_of(folder: &Path) -> Result<String, String> {
     let whole = fs::canonicalize(folder).map_err(|error| unreadable(&error))?;
     let name = whole.file_name().ok_or("the root of the file system is no device's folder")?;
     shown(Path::new(name))
-}
-
-/// Returns a path as it is recorded and shown.
-fn shown(path: &Path) -> Result<String, String> {
-    let text = path.to_str().filter(|text| !text.chars().any(char::is_control));
-    text.map(str::to_owned).ok_or_else(|| {
-        "the path has bytes that are no text, or control characters; give it another name".to_owned()
-    })
 }
 
 fn unreadable(error: &io::Error) -> String {
