@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::anyhow;
+use lab_core::engine::EngineError;
 use lab_core::plan::CommandPlan;
-use lab_core::record::SessionHeader;
+use lab_core::record::{LaunchStart, Outcome, SessionHeader};
 use lab_host::cpu;
+use lab_runner::CommandLaunch;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::backend;
@@ -14,7 +18,7 @@ use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::launch;
 use crate::subject::{Asked, Program, Rows, Subject};
-use crate::supervisor::Request;
+use crate::supervisor::{Request, Supervisor};
 
 /// A plan whose command is ready to be run.
 pub(crate) struct Prepared<'a> {
@@ -58,9 +62,26 @@ impl<'a> Prepared<'a> {
         self.subject.header(asked, &self.rows)
     }
 
+    /// Runs the command once, to its end, in a launch of its own; nothing where the user stops it, or has.
+    pub(crate) fn launch(&self, interrupted: &AtomicBool) -> Option<CommandLaunch> {
+        if interrupted.load(Ordering::Relaxed) {
+            return None;
+        }
+        let Self { folder, subject, .. } = self;
+        let conditions = subject.conditions();
+        let environment = &subject.backend.environment;
+        let supervisor = Supervisor { folder, environment, interrupted };
+        let (start, conditions, outcome) = match supervisor.run(&self.request()) {
+            Err(EngineError::Interrupted) => return None,
+            Err(error) => (LaunchStart::Failed(error.clone()), Value::Null, Outcome::Failed(error)),
+            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(run))),
+        };
+        Some(CommandLaunch { start, conditions, outcome })
+    }
+
     /// Returns one run, under an id of its own. The program is named by where it was found: what a session's fingerprint says
     /// of it is what runs.
-    pub(crate) fn request(&self) -> Request {
+    fn request(&self) -> Request {
         let CommandPlan { command, run, .. } = self.plan;
         let found = launch::absolute(&self.subject.program.path);
         Request {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use lab_core::clock::Clock as _;
-use lab_core::engine::EngineError;
 use lab_core::plan::CommandPlan;
-use lab_core::record::{Launch, LaunchStart, Outcome, Repetition, RepetitionKind, Session, SessionStatus};
+use lab_core::record::{Launch, LaunchStart, Repetition, RepetitionKind, Session, SessionStatus};
 use lab_host::clock::Monotonic;
+use lab_runner::CommandLaunch;
 use lab_store::{Store, StoreError};
 
 use super::Arguments;
@@ -20,7 +20,6 @@ use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::progress::RunLine;
 use crate::recording::{self, Recording};
-use crate::supervisor::Supervisor;
 use crate::terminal::say;
 use crate::{plan_file, store};
 
@@ -122,20 +121,8 @@ impl Course<'_> {
 
     /// Runs the command once, in a launch of its own.
     fn launch(&mut self, index: u32, kind: RepetitionKind) -> std::result::Result<Next, StoreError> {
-        if self.interrupted.load(Ordering::Relaxed) {
-            return Ok(Next::Stop);
-        }
-        let Prepared { folder, subject, .. } = self.prepared;
-        let conditions = subject.conditions();
-        let environment = &subject.backend.environment;
-        let supervisor = Supervisor { folder, environment, interrupted: self.interrupted };
-        let (start, conditions, outcome) = match supervisor.run(&self.prepared.request()) {
-            Err(EngineError::Interrupted) => return Ok(Next::Stop),
-            Err(error) => {
-                (LaunchStart::Failed(error.clone()), serde_json::Value::Null, Outcome::Failed(error))
-            }
-            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(run))),
-        };
+        let Some(launched) = self.prepared.launch(self.interrupted) else { return Ok(Next::Stop) };
+        let CommandLaunch { start, conditions, outcome } = launched;
         let is_lost = matches!(start, LaunchStart::Failed(_));
         let launch = Launch { index, start, conditions, profile: None, layout: None };
         self.recording.launch(launch, self.store)?;
