@@ -46,7 +46,7 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
         open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>()?;
     let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
     let needed = needed.and_then(|own| own.into_iter().max());
-    if report.contract.id == Contract::SmokeV1.to_string() {
+    if report.contract.id == Contract::SmokeV1.to_string() && report.paired.is_none() {
         return Some(of_command(needed, plan));
     }
     Some(match (needed, &report.paired) {
@@ -72,13 +72,17 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     })
 }
 
-/// Commands have no pairs: `lab ab` asks engines.
+/// The pairs of commands are launches in turn: what they are spared is the drift between sessions.
 fn of_command(needed: Option<u32>, plan: &str) -> String {
+    let pairs = "`lab ab PLAN` launches both sides in pairs, without drift";
     match needed {
-        Some(n) => format!("about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan})"),
-        None => "no number of launches would decide: the change lies too near an end of the tolerance, or sessions \
-                 drift too far"
-            .to_owned(),
+        Some(n) => format!(
+            "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); {pairs}"
+        ),
+        None => format!(
+            "no number of launches would decide: the change lies too near an end of the tolerance, or sessions drift \
+             too far; {pairs}"
+        ),
     }
 }
 

@@ -4,11 +4,16 @@
 //! What is judged is the ratio of total execution times, prefill and decode as the workload weighs them: a change in one
 //! of them, or in some tokens only, counts as much as it costs. A turn is left out on both sides when others used the
 //! machine in it on either; never for the time it took.
+//!
+//! A pair of runs of a command is the ratio of their elapsed times. It has no turns: where others used the machine beside
+//! either run, the pair is left out.
 
+use lab_core::command::CommandRun;
 use lab_core::experiment::{Evidence, Turn};
 use lab_core::metric::Reading;
-use lab_core::record::{Completed, Session};
-use lab_core::validity::{Validity, others_share};
+use lab_core::record::{Completed, Outcome, Session};
+use lab_core::validity::{Validity, others_share, rule_of};
+use lab_core::work::Work;
 
 use crate::location::{Location, location, location_of};
 
@@ -27,11 +32,12 @@ const CONTRADICTION: f64 = 0.99;
 pub struct Pair {
     /// The pair's index: that of the launch on either side.
     pub index: u32,
-    /// Natural logarithm of the candidate's tokens per second over the baseline's; none for a pair that is left out.
+    /// Natural logarithm of the candidate's speed over the baseline's, in tokens per second or in runs of a command per second;
+    /// none for a pair that is left out.
     pub log_ratio: Option<f64>,
     /// Time of the whole execution on each side, in nanoseconds, baseline first.
     pub total_ns: [f64; 2],
-    /// Turns of one side.
+    /// Turns of one side; 0 of a command.
     pub n_turns: usize,
     /// Turns left out, on both sides.
     pub n_left_out: usize,
@@ -55,8 +61,10 @@ impl Pairs {
         let sides = [baseline, candidate];
         let threads = sides.map(threads);
         let pairs = launches_of(baseline).filter_map(|launch| {
-            let [ours, theirs] = sides.map(|side| side.usable_in(launch).into_iter().next());
-            Some(pair(launch, [ours?, theirs?], threads, admitted))
+            match sides.map(|side| side.usable_in(launch).into_iter().next()) {
+                [Some(ours), Some(theirs)] => Some(pair(launch, [ours, theirs], threads, admitted)),
+                _ => pair_of_runs(launch, sides, admitted),
+            }
         });
         let closing = launches_of(baseline).filter_map(|launch| {
             let [ours, theirs] = sides.map(|side| mean_log_speed(&undisturbed(side, launch)));
@@ -170,6 +178,43 @@ fn pair(index: u32, sides: [&Completed; 2], threads: [f64; 2], admitted: &[Strin
     Pair { log_ratio: log_ratio.filter(|_| !is_shared), n_turns, n_left_out, ..alone }
 }
 
+/// What the two runs of a command show, baseline first; nothing where a side has none that counts.
+fn pair_of_runs(index: u32, sides: [&Session; 2], admitted: &[String]) -> Option<Pair> {
+    let [ours, theirs] = sides.map(|side| run_in(side, index));
+    let runs = [ours?, theirs?];
+    let total_ns = runs.map(|run| run.elapsed_ns as f64);
+    let log_ratio = (total_ns[0] / total_ns[1]).ln();
+    let counts = log_ratio.is_finite() && runs.iter().all(|run| is_alone(run, admitted));
+    let log_ratio = counts.then_some(log_ratio);
+    Some(Pair { index, log_ratio, total_ns, n_turns: 0, n_left_out: 0 })
+}
+
+/// The rules of validity whose evidence leaves a pair of runs out.
+const OTHERS: [&str; 2] = ["steal", "other-load"];
+
+/// Returns whether a rule keeps no verdict back, since what it finds is left out: see [`Pairs::of`].
+pub(crate) fn is_left_out_by(session: &Session, rule: &str) -> bool {
+    let is_of_command = matches!(session.header.work, Work::Command(_));
+    is_of_command && session.header.experiment.is_some() && OTHERS.contains(&rule)
+}
+
+/// Returns whether no others used the machine beside a run, as far as that is known.
+fn is_alone(run: &CommandRun, admitted: &[String]) -> bool {
+    let is_admitted = |rule: &str| admitted.iter().any(|own| own == rule);
+    let mut rules = run.validity.reasons().iter().map(|reason| rule_of(reason));
+    rules.all(|rule| !OTHERS.contains(&rule) || is_admitted(rule))
+}
+
+/// Returns the measured run of a command in one launch, if it ended well.
+fn run_in(session: &Session, launch: u32) -> Option<&CommandRun> {
+    let of_launch = session.succeeded().filter(|own| own.repetition.launch == launch && own.counts(false));
+    let mut runs = of_launch.filter_map(|recorded| match &recorded.repetition.outcome {
+        Outcome::Ran(run) => Some(run.as_ref()),
+        Outcome::Completed(_) | Outcome::Imported(_) | Outcome::Failed(_) => None,
+    });
+    runs.next()
+}
+
 /// Returns how many threads the engine of a side computes with; one where the fingerprint does not tell.
 fn threads(session: &Session) -> f64 {
     session.header.fingerprint.backend.identity.get("threads").and_then(|own| own.as_f64()).unwrap_or(1.0)
@@ -266,5 +311,7 @@ pub fn are_sides(one: &Session, other: &Session) -> bool {
     }
 }
 
+#[cfg(test)]
+mod command_tests;
 #[cfg(test)]
 mod tests;

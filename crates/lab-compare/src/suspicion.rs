@@ -5,6 +5,7 @@ use lab_core::report::Suspicion;
 use lab_core::validity::{RULES, Validity, find, rule_of};
 
 use crate::Policy;
+use crate::pairs::is_left_out_by;
 
 /// Returns the rules that made repetitions of either side suspect and that the policy does not admit, in the order of
 /// the table of rules; rules that this lab does not know come last. Those about energy alone stand apart.
@@ -33,7 +34,7 @@ fn count(fired: &[&str], rule: &str) -> usize {
 
 /// Returns the rules that made repetitions suspect, one entry for each repetition and rule. Of the uninterrupted repetitions
 /// of a session in lock-step, only what is told of the engine's clock and of the meters counts: what disturbed them
-/// disturbed no turn.
+/// disturbed no turn. What leaves a pair of runs of a command out is not counted.
 fn fired(session: &Session) -> Vec<&str> {
     let is_lock_step = session.is_lock_step();
     let counting = session.succeeded().filter(move |recorded| recorded.counts(is_lock_step));
@@ -42,6 +43,7 @@ fn fired(session: &Session) -> Vec<&str> {
     let uninterrupted =
         launches.flat_map(|launch| session.uninterrupted_in(launch)).flat_map(|own| rules(&own.validity));
     let counts = |rule: &&str| *rule == "clock" || find(rule).is_some_and(|rule| rule.energy_only);
+    let in_turn = in_turn.filter(|rule| !is_left_out_by(session, rule));
     in_turn.chain(uninterrupted.filter(counts)).collect()
 }
 

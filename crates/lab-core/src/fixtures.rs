@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::command::{CommandRun, CommandWork, MemoryPeak, RowsSource};
 use crate::digest::Digest;
 use crate::experiment::{Evidence, Experiment, Layouts, Noise, Side, StoppingPlan, Turn};
 use crate::fingerprint::{
-    BackendPart, EnginePart, Fingerprint, HardwarePart, Isolation, Mode, ModelPart, PlanPart,
+    BackendPart, CommandEnginePart, CommandModelPart, CommandPlanPart, EnginePart, Fingerprint, HardwarePart,
+    Isolation, Mode, ModelPart, PlanPart,
 };
 use crate::metric::Reading;
 use crate::observation::Observation;
@@ -19,6 +21,7 @@ use crate::record::{
     SessionEnd, SessionHeader, SessionId, SessionStatus,
 };
 use crate::timeline::Timeline;
+use crate::tolerance::Tolerance;
 use crate::validity::Validity;
 use crate::work::Work;
 use crate::workload::{Sampling, Stop, Workload};
@@ -48,6 +51,24 @@ pub fn session(number: u128, token_gaps_us: &[u64]) -> Session {
     let ended_at = Timestamp::from_second(STARTED_AT + 60).expect("a time of this century");
     let end = Some(SessionEnd { ended_at, status: SessionStatus::Completed });
     Session { header, launches, repetitions, end }
+}
+
+/// Returns a session of a command that completed, with one measured run, in a launch of its own, for each elapsed time, in
+/// milliseconds. Every run had a peak of 10 MB, and 5 % of either are tolerated. `number` becomes the id.
+pub fn command_session(number: u128, elapsed_ms: &[u64]) -> Session {
+    let repeat = u32::try_from(elapsed_ms.len()).expect("a fixture has few repetitions");
+    let launch = |index| {
+        let conditions = serde_json::json!({});
+        Launch { index, start: LaunchStart::Started, conditions, profile: None, layout: None }
+    };
+    let runs = (0..repeat).zip(elapsed_ms).map(|(index, elapsed_ms)| command_repetition(index, *elapsed_ms));
+    let ended_at = Timestamp::from_second(STARTED_AT + 60).expect("a time of this century");
+    Session {
+        header: command_header(number, repeat),
+        launches: (0..repeat).map(launch).collect(),
+        repetitions: runs.collect(),
+        end: Some(SessionEnd { ended_at, status: SessionStatus::Completed }),
+    }
 }
 
 /// Returns what one side of an experiment knows of it: in lock-step, four tokens a turn, looked at once after ten pairs, no
@@ -244,4 +265,58 @@ fn repetition(
     };
     let outcome = Outcome::Completed(completed);
     RecordedRepetition { repetition: Repetition { index, launch, kind, outcome }, measurements }
+}
+
+fn command_header(number: u128, repeat: u32) -> SessionHeader {
+    let program = vec!["sh".to_owned(), "train.sh".to_owned()];
+    let rows = RowsSource::Given(3);
+    let tolerance = |name: &str| (format!("smoke.v1/{name}"), Tolerance::Relative(0.05));
+    SessionHeader {
+        plan_name: "train".to_owned(),
+        plan_text: String::new(),
+        model_name: "sh".to_owned(),
+        tolerances: vec![tolerance("elapsed_sec"), tolerance("peak_memory_mb")],
+        fingerprint: command_fingerprint(program.clone(), rows.clone(), repeat),
+        work: Work::Command(CommandWork { program, rows }),
+        ..header(number, repeat)
+    }
+}
+
+fn command_fingerprint(program: Vec<String>, rows: RowsSource, repeat: u32) -> Fingerprint {
+    let (warmup, interval_us, name) = (0, 100_000, "train".to_owned());
+    let plan = CommandPlanPart { program, rows, rows_digest: None, warmup, interval_us, name, repeat };
+    let engine = CommandEnginePart {
+        name: "sh".to_owned(),
+        build: Some(Digest::of(b"sh")),
+        script: Some(Digest::of(b"script")),
+        path: "/bin/sh".to_owned(),
+    };
+    Fingerprint {
+        model: CommandModelPart { kind: "none".to_owned() }.record().of_command(),
+        plan: plan.record().of_command(),
+        backend: backend().record().of_command(),
+        hardware: hardware().record(),
+        engine: engine.record().of_command(),
+    }
+}
+
+fn command_repetition(index: u32, elapsed_ms: u64) -> RecordedRepetition {
+    let memory = MemoryPeak {
+        sampled_bytes: Reading::Value(10_000_000),
+        kernel_bytes: Reading::Value(9_000_000),
+        samples: 3,
+    };
+    let run = CommandRun {
+        run_id: Uuid::from_u128(u128::from(index)),
+        elapsed_ns: elapsed_ms * 1_000_000,
+        rows_used: Reading::Value(3),
+        memory,
+        failure: None,
+        validity: Validity::Valid,
+        observation: None,
+    };
+    let outcome = Outcome::Ran(Box::new(run));
+    let measurements = outcome.measurements(0);
+    let kind = RepetitionKind::Measured;
+    RecordedRepetition { repetition: Repetition { index, launch: index, kind, outcome }, measurements }
 }

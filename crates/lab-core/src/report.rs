@@ -131,7 +131,8 @@ pub struct Paired {
     pub turns: usize,
     /// Turns among them left out on both sides, because others used the machine in them.
     pub turns_left_out: usize,
-    /// Relative change of `tokens_per_sec` in each pair, in order, as a share.
+    /// Relative change of speed in each pair, in order, as a share: of `tokens_per_sec`; of a command, of runs a second, which
+    /// is the inverse of `elapsed_sec`.
     pub changes: Vec<f64>,
     /// When it was to stop.
     pub stopping: StoppingPlan,

@@ -6,6 +6,7 @@
 //! a killed session loses only the repetition in flight, and a killed experiment only the pair in flight.
 
 mod accept;
+mod command_pairs;
 mod event;
 mod launched;
 mod pairs;
@@ -13,6 +14,7 @@ mod repetition;
 mod session;
 
 pub use accept::accept;
+pub use command_pairs::{CommandLaunch, CommandOrder, RunSide, run_command_pairs};
 pub use event::Event;
 pub use launched::Launched;
 pub use pairs::{Decision, Look, PairOrder, StartSide, run_pairs};

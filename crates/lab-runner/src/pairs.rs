@@ -76,7 +76,7 @@ pub enum Decision {
 }
 
 /// So many pairs lost in a row show that the next would be lost too.
-const MOST_LOST_IN_A_ROW: u32 = 3;
+pub(crate) const MOST_LOST_IN_A_ROW: u32 = 3;
 
 /// Carries out a paired experiment and returns how it ended, the same for the sessions of both sides.
 ///

@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Measure(measure::Arguments),
     /// Ask whether one session changes what another measured.
     Compare(compare::Arguments),
-    /// Measure two sides at once, pair by pair, until it is decided whether they differ.
+    /// Measure two sides together, pair by pair, until it is decided whether they differ.
     Ab(ab::Arguments),
     /// Learn what this host and engine vary by when nothing changes.
     Calibrate(calibrate::Arguments),

@@ -2,19 +2,51 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use lab_core::engine::EngineError;
 use lab_core::plan::CommandPlan;
-use lab_core::record::SessionHeader;
+use lab_core::record::{LaunchStart, Outcome, SessionHeader};
 use lab_host::cpu;
+use lab_measure::command::{Descendants, GRACE, NotEnded};
+use lab_runner::CommandLaunch;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::backend;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::launch;
 use crate::subject::{Asked, Program, Rows, Subject};
-use crate::supervisor::Request;
+use crate::supervisor::{Request, Supervisor};
+use crate::{backend, beside};
+
+/// What came of running a command once.
+pub(crate) struct Run {
+    /// The launch; none where the user stopped it, or had.
+    pub(crate) launched: Option<CommandLaunch>,
+    /// How many processes it left running, which lab ended; the command itself, too, where its supervisor was killed.
+    pub(crate) left: std::result::Result<usize, NotEnded>,
+}
+
+/// Keeps track of everything that is started from now on.
+pub(crate) fn descendants() -> Result<Descendants> {
+    Descendants::from_now_on("/proc")
+        .context("cannot keep track of what the command starts")
+        .map_err(Failure::run)
+}
+
+/// Says what a run left running, and what became of it; nothing where it left nothing.
+pub(crate) fn words_of_left(run: &str, left: &std::result::Result<usize, NotEnded>) -> Option<String> {
+    match left {
+        Ok(0) => None,
+        Ok(1) => Some(format!("note: {run} left 1 process running, which lab ended")),
+        Ok(n_left) => Some(format!("note: {run} left {n_left} processes running, which lab ended")),
+        Err(error) => {
+            Some(format!("error: {run} left processes running, and none is measured beside them: {error}"))
+        }
+    }
+}
 
 /// A plan whose command is ready to be run.
 pub(crate) struct Prepared<'a> {
@@ -58,9 +90,35 @@ impl<'a> Prepared<'a> {
         self.subject.header(asked, &self.rows)
     }
 
+    /// Runs the command once, to its end, in a launch of its own, and ends what it leaves running: nothing of it is left for the
+    /// next one to share the machine with.
+    pub(crate) fn launch(&self, interrupted: &AtomicBool, descendants: &mut Descendants) -> Run {
+        if interrupted.load(Ordering::Relaxed) {
+            return Run { launched: None, left: Ok(0) };
+        }
+        let Self { folder, subject, .. } = self;
+        let conditions = subject.conditions();
+        let environment = &subject.backend.environment;
+        let supervisor = Supervisor { folder, environment, interrupted };
+        let before = subject.beside();
+        let ran = supervisor.run(&self.request());
+        let left = descendants.end(GRACE);
+        let seen = before.end();
+        let (start, conditions, outcome) = match ran {
+            Err(EngineError::Interrupted) => return Run { launched: None, left },
+            // It was started, and lost with whoever watched it.
+            Err(error @ EngineError::Failed { .. }) => {
+                (LaunchStart::Started, conditions, Outcome::Failed(error))
+            }
+            Err(error) => (LaunchStart::Failed(error.clone()), Value::Null, Outcome::Failed(error)),
+            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(beside::judged(run, seen)))),
+        };
+        Run { launched: Some(CommandLaunch { start, conditions, outcome }), left }
+    }
+
     /// Returns one run, under an id of its own. The program is named by where it was found: what a session's fingerprint says
     /// of it is what runs.
-    pub(crate) fn request(&self) -> Request {
+    fn request(&self) -> Request {
         let CommandPlan { command, run, .. } = self.plan;
         let found = launch::absolute(&self.subject.program.path);
         Request {

@@ -38,6 +38,8 @@ pub(crate) struct Program {
     pub(crate) build: Option<Digest>,
     /// SHA-256 of the script among its arguments, where there is one.
     pub(crate) script: Option<Digest>,
+    /// Place of the script among the words.
+    pub(crate) script_at: Option<usize>,
 }
 
 impl Program {
@@ -49,7 +51,9 @@ impl Program {
             false => launch::on_path(&named),
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { build: digest_of(&path).ok(), script: script(words, folder), name, path }
+        let script_at = script_at(words, folder);
+        let script = script_at.and_then(|at| script(&folder.join(&words[at])));
+        Self { build: digest_of(&path).ok(), script, script_at, name, path }
     }
 
     /// Returns whether there is such a file. A bare name that no folder of `PATH` has is none in the working directory.
@@ -58,12 +62,15 @@ impl Program {
     }
 }
 
-/// Digests the first argument that is no option and names a file: what an interpreter executes.
-fn script(words: &[OsString], folder: &Path) -> Option<Digest> {
-    let arguments = words.iter().skip(1).filter(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    let path = arguments.map(|word| folder.join(word)).find(|path| path.is_file())?;
+/// Returns the place of the first argument that is no option and names a file: what an interpreter executes.
+fn script_at(words: &[OsString], folder: &Path) -> Option<usize> {
+    let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    (1..words.len()).find(|at| !is_option(&words[*at]) && folder.join(&words[*at]).is_file())
+}
+
+fn script(path: &Path) -> Option<Digest> {
     let is_small = path.metadata().ok()?.len() <= LARGEST_SCRIPT_BYTES;
-    if is_small { digest_of(&path).ok() } else { None }
+    if is_small { digest_of(path).ok() } else { None }
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
@@ -177,7 +184,7 @@ impl Subject {
             name: asked.name.clone(),
             repeat: asked.repeat,
         };
-        let Program { path, name, build, script } = &self.program;
+        let Program { path, name, build, script, .. } = &self.program;
         let path = path.display().to_string();
         let engine = CommandEnginePart { name: name.clone(), build: *build, script: *script, path };
         Fingerprint {
@@ -206,7 +213,7 @@ mod tests {
         let found = Program::find(&words(&["./tool", "-x", "dev", "train.py"]), folder.path());
         assert_eq!((found.name.as_str(), found.is_there()), ("tool", true));
         assert_eq!(found.build, Some(Digest::of(b"tool")));
-        assert_eq!(found.script, Some(Digest::of(b"print(1)")));
+        assert_eq!((found.script, found.script_at), (Some(Digest::of(b"print(1)")), Some(3)));
         let shell = Program::find(&words(&["sh", "-c", "exit 3"]), folder.path());
         assert!(shell.path.is_absolute() && shell.build.is_some() && shell.script.is_none(), "{shell:?}");
         let absent = Program::find(&words(&["lab-no-such-program"]), folder.path());

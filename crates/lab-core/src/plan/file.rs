@@ -75,7 +75,7 @@ pub(super) fn asks_no_engine(text: &str) -> PlanErrors {
     PlanErrors(vec![PlanError {
         message: "this plan runs a command and asks no engine".to_owned(),
         span: kind(text).command.map(|key| key.span()),
-        help: Some("`lab run` carries it out, and `lab compare` compares what it recorded".to_owned()),
+        help: Some("`lab run` carries it out, and `lab ab` sets two of them against each other".to_owned()),
     }])
 }
 

@@ -56,12 +56,13 @@ fn paired(paired: &Paired) -> Vec<(String, Text)> {
     };
     let left_out =
         |n: usize, what: &str| if n > 0 { format!(", {n} {what} left out") } else { String::new() };
-    let counted = format!(
-        "{pairs} of at most {}{}; {turns} turns a side{}",
-        stopping.most(),
-        left_out(*pairs_left_out, "more"),
-        left_out(*turns_left_out, "of them")
-    );
+    // Commands have none.
+    let in_turns = match turns {
+        0 => String::new(),
+        _ => format!("; {turns} turns a side{}", left_out(*turns_left_out, "of them")),
+    };
+    let most = stopping.most();
+    let counted = format!("{pairs} of at most {most}{}{in_turns}", left_out(*pairs_left_out, "more"));
     let mut facts =
         vec![("experiment".to_owned(), Text::plain(how)), ("pairs".to_owned(), Text::plain(counted))];
     facts.extend(uninterrupted.map(|change| {

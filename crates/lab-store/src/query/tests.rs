@@ -139,7 +139,8 @@ fn a_store_of_a_thousand_sessions_lists_every_one() {
 fn a_listing_scans_the_index_of_sessions_and_looks_everything_else_up() {
     let scratch = scratch();
     let mut statement = scratch.store.connection().prepare(&format!("EXPLAIN QUERY PLAN {LIST}")).unwrap();
-    let rows = statement.query_map((-1, LISTED_METRIC), |row| row.get(3)).unwrap();
+    let [first, second, third, fourth] = LISTED_METRICS;
+    let rows = statement.query_map((-1, first, second, third, fourth), |row| row.get(3)).unwrap();
     let plan: Vec<String> = rows.map(Result::unwrap).collect();
     let scans: Vec<&String> = plan.iter().filter(|line| line.starts_with("SCAN")).collect();
     let index = "SCAN session USING COVERING INDEX session_by_start";

@@ -1,5 +1,7 @@
-//! `lab ab`: the paired experiment. Two sides are measured at once, pair by pair, until it is decided whether they differ.
+//! `lab ab`: the paired experiment. Two sides are measured pair by pair, engines at once and commands in turn, until it is
+//! decided whether they differ.
 
+mod command;
 mod progress;
 mod sides;
 
@@ -12,8 +14,9 @@ use anyhow::anyhow;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use lab_compare::{Policy, stopping};
-use lab_core::experiment::{Experiment, Layout, Layouts, Side, StoppingPlan};
+use lab_core::experiment::{Experiment, Layout, Layouts, Noise, Side, StoppingPlan};
 use lab_core::fingerprint::{Mode, PartKind};
+use lab_core::plan::{GateSpec, PlanFile};
 use lab_core::record::{SessionHeader, SessionStatus};
 use lab_engine::delayed::Delay;
 use lab_host::clock::Monotonic;
@@ -25,8 +28,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::recording::{self, Recording};
-use crate::store;
 use crate::terminal::{Format, say};
+use crate::{plan_file, store};
 
 use super::compare::{self, DecidingRule};
 use progress::PairLine;
@@ -37,10 +40,14 @@ Examples:
   lab ab plans/smollm2-q8.toml --engine-b ../parent/target/release/lab
   lab ab plans/smollm2-q8.toml                          A against itself: what does this host call a change?
   lab ab plans/smollm2.toml plans/smollm2-q8.toml       two plans; they may differ in one part of the fingerprint
+  lab ab plans/smoke.toml                               a command against itself
+  lab ab old.toml new.toml                              two commands, such as two versions of a script
+  lab ab train.toml --engine-b ../parent/train          another program in the place of the plan's
 
-A and B run at once on the same cores and generate a few tokens in strict turn; each pair of launches has one memory layout,
-drawn anew for the next. It stops when the interval of the change lies inside the tolerance or beyond it, at most after
-`--pairs`. Exit status: 0 equivalent or improved, 1 regressed, 3 inconclusive, 4 refused, 5 the run failed.";
+Engines run at once on the same cores and generate a few tokens in strict turn; each pair of launches has one memory layout,
+drawn anew for the next. Commands run in pairs, one after the other, each from its start to its end. It stops when the interval
+of the change lies inside the tolerance or beyond it, at most after `--pairs`. Exit status: 0 equivalent or improved,
+1 regressed, 3 inconclusive, 4 refused, 5 the run failed.";
 
 /// What `lab ab` takes.
 #[derive(Debug, Args)]
@@ -50,10 +57,10 @@ pub(crate) struct Arguments {
     plan: PathBuf,
     /// The plan of side B.
     plan_b: Option<PathBuf>,
-    /// Side A's engine: another build of lab, or another engine that speaks the protocol.
+    /// Side A's engine: another build of lab, or another engine that speaks the protocol. Of a command: its program.
     #[arg(long, value_name = "PATH")]
     engine_a: Option<PathBuf>,
-    /// Side B's engine.
+    /// Side B's engine, or program.
     #[arg(long, value_name = "PATH")]
     engine_b: Option<PathBuf>,
     /// The most pairs of launches.
@@ -62,10 +69,10 @@ pub(crate) struct Arguments {
     /// Look at the data once, after all pairs.
     #[arg(long)]
     fixed: bool,
-    /// Tokens a side generates in one turn.
-    #[arg(long, value_name = "N", default_value = "4", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
-    tokens: u32,
-    /// Run the launches of a pair one after the other, each uninterrupted.
+    /// Tokens a side generates in one turn [default: 4].
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    tokens: Option<u32>,
+    /// Run the launches of a pair one after the other, each uninterrupted: as commands always do.
     #[arg(long)]
     alternate: bool,
     /// Seed of the order of launches and of their memory layouts [default: drawn].
@@ -74,12 +81,12 @@ pub(crate) struct Arguments {
     /// Slow side B down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
     #[arg(long, value_name = "DELAY", hide = true)]
     delay_b: Option<Delay>,
-    /// Whose memory lies where.
-    #[arg(long, value_name = "LAYOUTS", default_value = "shared", hide = true)]
-    layouts: ChosenLayouts,
-    /// Most rounds of uninterrupted repetitions at the end, to check what turns found.
-    #[arg(long, value_name = "N", default_value = "4", hide = true)]
-    closing: u32,
+    /// Whose memory lies where [default: shared].
+    #[arg(long, value_name = "LAYOUTS", hide = true)]
+    layouts: Option<ChosenLayouts>,
+    /// Most rounds of uninterrupted repetitions at the end, to check what turns found [default: 4].
+    #[arg(long, value_name = "N", hide = true)]
+    closing: Option<u32>,
     /// Rounds of uninterrupted repetitions behind every pair [default: 1 where a meter is judged, else 0].
     #[arg(long, value_name = "N", hide = true)]
     each_pair: Option<u32>,
@@ -92,6 +99,23 @@ pub(crate) struct Arguments {
     /// What to print.
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+}
+
+impl Arguments {
+    fn layouts(&self) -> Layouts {
+        self.layouts.map(Layouts::from).unwrap_or_default()
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(drawn_seed)
+    }
+
+    fn stopping(&self) -> StoppingPlan {
+        match self.fixed {
+            true => stopping::fixed(self.pairs),
+            false => stopping::plan(self.pairs),
+        }
+    }
 }
 
 /// Whose memory lies where: the designs that were weighed (docs/comparison.md).
@@ -124,7 +148,19 @@ const SETTLE_NS: u64 = 8_000_000;
 /// Tokens of the warm-up of each launch after its prefill: enough that weights are packed and caches filled.
 const WARMUP_TOKENS: u32 = 8;
 
+/// Tokens of a turn, and rounds of uninterrupted repetitions, where nobody asks for a number.
+const TURN_TOKENS: u32 = 4;
+const CLOSING: u32 = 4;
+
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
+    match plan_file::load_any(&arguments.plan, global.color)? {
+        PlanFile::Command(plan) => command::carry_out(*plan, arguments, global),
+        PlanFile::Engine(_) | PlanFile::Contract(_) => ask_engines(arguments, global),
+    }
+}
+
+/// Carries out an experiment of two engines.
+fn ask_engines(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let sides = Sides::load(arguments, global)?;
     let mut store = store::open_for_recording(&global.store)?;
     let interrupted = Arc::new(AtomicBool::new(false));
@@ -135,39 +171,66 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     recording::listen_for_interruption(&interrupted)?;
     let design = Design::of(arguments, &sides, &benches);
     let headers = headers(&sides, &benches, &design, &store)?;
-    let policy = Policy {
-        rule: arguments.rule.into(),
-        vary: varied(&headers)?,
-        admitted: compare::admitted(&sides.plans[0].gate, &arguments.admit),
-        gate: sides.plans[0].gate.clone(),
-        ..store::policy(&store, &headers[0], None)?
-    };
-    announce(&headers, &design, policy.vary);
-    let ids = headers.each_ref().map(|header| header.id);
-    let [a, b] = headers;
-    let sides = [Recording::begin(a, &mut store)?, Recording::begin(b, &mut store)?];
-    let at_looks = Policy { at_look: true, ..policy.clone() };
-    let line = PairLine::new(&design.stopping);
-    let running = RefCell::new(Running { store: &mut store, sides, policy: at_looks, line });
-    let status = carry_out_pairs(&running, &benches, &design)?;
-    let mut sides = running.into_inner().sides;
-    for side in &mut sides {
-        side.end(status, &mut store)?;
+    let experiment = Ready { headers, gate: &sides.plans[0].gate, design: &design, arguments };
+    experiment.carry_out(&mut store, global, |running| carry_out_pairs(running, &benches, &design))
+}
+
+/// An experiment before its first launch.
+struct Ready<'a> {
+    headers: [SessionHeader; 2],
+    /// What A's plan demands.
+    gate: &'a GateSpec,
+    design: &'a Design,
+    arguments: &'a Arguments,
+}
+
+impl Ready<'_> {
+    /// Records both sides while `pairs` carries the pairs out, and prints the report.
+    fn carry_out(
+        self,
+        store: &mut Store,
+        global: &Global,
+        pairs: impl FnOnce(&RefCell<Running<'_>>) -> Result<SessionStatus>,
+    ) -> Result<Exit> {
+        let policy = self.policy(store)?;
+        let Self { headers, design, arguments, .. } = self;
+        announce(&headers, design, policy.vary);
+        let ids = headers.each_ref().map(|header| header.id);
+        let [a, b] = headers;
+        let sides = [Recording::begin(a, store)?, Recording::begin(b, store)?];
+        let at_looks = Policy { at_look: true, ..policy.clone() };
+        let line = PairLine::new(&design.stopping);
+        let running = RefCell::new(Running { store: &mut *store, sides, policy: at_looks, line });
+        let status = pairs(&running)?;
+        let mut sides = running.into_inner().sides;
+        for side in &mut sides {
+            side.end(status, store)?;
+        }
+        let [a, b] = sides.map(|side| side.session);
+        let report = lab_compare::compare(&a, &b, &policy);
+        compare::show(&report, arguments.format, global)?;
+        say(&format!(
+            "stored as {} (A) and {} (B) in {}",
+            store.short_id(&ids[0])?,
+            store.short_id(&ids[1])?,
+            store.path().display()
+        ));
+        Ok(match status {
+            SessionStatus::Interrupted => Exit::Interrupted,
+            SessionStatus::Failed => Exit::RunFailed,
+            _ => compare::exit_of_report(&report),
+        })
     }
-    let [a, b] = sides.map(|side| side.session);
-    let report = lab_compare::compare(&a, &b, &policy);
-    compare::show(&report, arguments.format, global)?;
-    say(&format!(
-        "stored as {} (A) and {} (B) in {}",
-        store.short_id(&ids[0])?,
-        store.short_id(&ids[1])?,
-        store.path().display()
-    ));
-    Ok(match status {
-        SessionStatus::Interrupted => Exit::Interrupted,
-        SessionStatus::Failed => Exit::RunFailed,
-        _ => compare::exit_of_report(&report),
-    })
+
+    fn policy(&self, store: &Store) -> Result<Policy> {
+        Ok(Policy {
+            rule: self.arguments.rule.into(),
+            vary: varied(&self.headers)?,
+            admitted: compare::admitted(self.gate, &self.arguments.admit),
+            gate: self.gate.clone(),
+            ..store::policy(store, &self.headers[0], None)?
+        })
+    }
 }
 
 /// What is decided before the first launch.
@@ -185,14 +248,11 @@ impl Design {
         let each_pair = arguments.each_pair.unwrap_or(u32::from(sides.judge_energy(benches)));
         Self {
             mode: sides.mode(arguments, benches),
-            layouts: arguments.layouts.into(),
-            seed: arguments.seed.unwrap_or_else(drawn_seed),
-            stopping: match arguments.fixed {
-                true => stopping::fixed(arguments.pairs),
-                false => stopping::plan(arguments.pairs),
-            },
+            layouts: arguments.layouts(),
+            seed: arguments.seed(),
+            stopping: arguments.stopping(),
             each_pair,
-            closing: arguments.closing.max(each_pair),
+            closing: arguments.closing.unwrap_or(CLOSING).max(each_pair),
         }
     }
 }
@@ -212,19 +272,25 @@ fn headers(
     design: &Design,
     store: &Store,
 ) -> Result<[SessionHeader; 2]> {
-    let Design { mode, layouts, seed, ref stopping, closing, .. } = *design;
-    let header = |side: usize| recording::header(&sides.plans[side], stopping.most(), mode, &benches[side]);
-    let mut headers = [header(0)?, header(1)?];
-    let ids = headers.each_ref().map(|header| header.id);
-    let id = uuid::Uuid::now_v7();
+    let repeat = design.stopping.most();
+    let header = |side: usize| recording::header(&sides.plans[side], repeat, design.mode, &benches[side]);
+    let headers = [header(0)?, header(1)?];
     let calibrations = store::calibrations(store, &headers[0].fingerprint.family())?;
     let noise = calibrations.ab.map(|own| own.noise.noise()).unwrap_or_default();
+    Ok(paired(headers, design, noise))
+}
+
+/// Makes sessions the two sides of one experiment.
+fn paired(mut headers: [SessionHeader; 2], design: &Design, noise: Noise) -> [SessionHeader; 2] {
+    let Design { mode, layouts, seed, ref stopping, closing, .. } = *design;
+    let ids = headers.each_ref().map(|header| header.id);
+    let id = uuid::Uuid::now_v7();
     for (header, (side, other)) in headers.iter_mut().zip([(Side::A, ids[1]), (Side::B, ids[0])]) {
         let (stopping, closing) = (stopping.clone(), Some(closing));
         let experiment = Experiment { id, side, other, mode, layouts, seed, stopping, noise, closing };
         header.experiment = Some(experiment);
     }
-    Ok(headers)
+    headers
 }
 
 /// Returns the one part in which the two sides differ, or none. A change is asked about one part at a time.

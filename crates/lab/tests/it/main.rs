@@ -9,6 +9,7 @@
 )]
 
 mod ab;
+mod ab_commands;
 mod archiving;
 mod bad_models;
 mod bad_plans;

@@ -454,7 +454,7 @@ fn a_plan_of_a_command_is_checked_and_what_is_about_engines_refuses_it() {
             .says(option[0])
             .says("about engines");
     }
-    for command in ["ab", "calibrate", "overhead"] {
+    for command in ["calibrate", "overhead"] {
         lab.run(&[command, "plan.toml"]).exits(2).says("asks no engine").says("`lab run` carries it out");
     }
     assert!(!lab.store().exists());

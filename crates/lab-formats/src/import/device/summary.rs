@@ -111,17 +111,17 @@ fn of_quantity(name: &str, figures: &Figures, spread: &Tally, slack: f64) -> Vec
         (spread.mean(), slack),
         (Some(spread.sum), of_sum),
     ];
-    let sentence = |((key, written), (derived, slack)): ((&&str, &Option<Written>), (Option<f64>, f64))| {
-        let written = (*written)?;
-        match derived.filter(|_| spread.n > 0) {
-            None => Some(format!("summary: {name}.{key} is {}, no inference tells one", written.value)),
-            Some(derived) if written.is(derived, slack) => None,
-            Some(derived) => {
-                Some(format!("summary: {name}.{key} is {}, that of the inferences {derived}", written.value))
-            }
-        }
-    };
-    FIGURES.iter().zip(figures).zip(derived).filter_map(sentence).collect()
+    let mut sentences = Vec::new();
+    for ((key, written), (derived, slack)) in FIGURES.iter().zip(figures).zip(derived) {
+        let Some(written) = written else { continue };
+        let found = match derived.filter(|_| spread.n > 0) {
+            None => "no inference tells one".to_owned(),
+            Some(derived) if written.is(derived, slack) => continue,
+            Some(derived) => format!("that of the inferences {derived}"),
+        };
+        sentences.push(format!("summary: {name}.{key} is {}, {found}", written.value));
+    }
+    sentences
 }
 
 /// Returns half of the last decimal of a number. JSON does not keep zeros at the end: a number that was written with a point
@@ -165,7 +165,7 @@ mod tests {
         for value in [0.0, 10.0, 0.07, 1234.56, 45.67, 123_456_789.01, 1e300] {
             assert!(!super::is_finer(value), "{value}");
         }
-        for value in [0.001, 45.675, 1234.567_891, 123_456_789.012, 1e-300] {
+        for value in [0.001, 45.675, 1_234.567_891, 123_456_789.012, 1e-300] {
             assert!(super::is_finer(value), "{value}");
         }
     }

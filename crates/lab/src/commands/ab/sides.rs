@@ -18,7 +18,7 @@ use crate::launch::{Instead, absolute, on_path};
 use crate::terminal::say;
 use crate::{plan_file, prepare};
 
-use super::Arguments;
+use super::{Arguments, TURN_TOKENS};
 
 /// The two sides, A first.
 pub(super) struct Sides {
@@ -45,7 +45,7 @@ impl Sides {
             symlink(&program, &link).context("cannot link to the engine").map_err(Failure::run)?;
             let host = Host::resolve(&plans[side], global)?;
             let instead = Instead { program: Some(link), delay: *delay };
-            Ok(host.with(instead, &plans[side].engine.kind)?.for_pairs(arguments.layouts.into()))
+            Ok(host.with(instead, &plans[side].engine.kind)?.for_pairs(arguments.layouts()))
         };
         let hosts = [host(0)?, host(1)?];
         Ok(Self { plans, paths, hosts, _programs: programs })
@@ -83,7 +83,7 @@ impl Sides {
                 ));
                 Mode::Alone
             }
-            _ => Mode::LockStep { tokens: arguments.tokens },
+            _ => Mode::LockStep { tokens: arguments.tokens.unwrap_or(TURN_TOKENS) },
         }
     }
 }

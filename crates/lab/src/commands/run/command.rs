@@ -5,33 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use lab_core::clock::Clock as _;
-use lab_core::engine::EngineError;
 use lab_core::plan::CommandPlan;
-use lab_core::record::{Launch, LaunchStart, Outcome, Repetition, RepetitionKind, Session, SessionStatus};
+use lab_core::record::{Launch, LaunchStart, Repetition, RepetitionKind, Session, SessionStatus};
 use lab_host::clock::Monotonic;
-use lab_measure::command::{Descendants, GRACE, NotEnded};
+use lab_measure::command::{Descendants, NotEnded};
+use lab_runner::CommandLaunch;
 use lab_store::{Store, StoreError};
 
 use super::Arguments;
-use crate::command_plan::Prepared;
+use crate::command_plan::{Prepared, Run, descendants, words_of_left};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
 use crate::progress::RunLine;
 use crate::recording::{self, Recording};
-use crate::supervisor::Supervisor;
 use crate::terminal::say;
-use crate::{beside, plan_file, store};
+use crate::{plan_file, store};
 
 pub(super) fn carry_out(plan: &CommandPlan, arguments: &Arguments, global: &Global) -> Result<Exit> {
     refuse_options(arguments)?;
     let prepared = Prepared::of(plan, &plan_file::folder(&arguments.plan), global)?;
     let mut store = store::open_for_recording(&global.store)?;
-    let descendants = Descendants::from_now_on("/proc")
-        .context("cannot keep track of what the command starts")
-        .map_err(Failure::run)?;
+    let descendants = descendants()?;
     let interrupted = Arc::new(AtomicBool::new(false));
     recording::listen_for_interruption(&interrupted)?;
     let repeat = arguments.repeat.unwrap_or(plan.run.repeat);
@@ -129,55 +126,25 @@ impl Course<'_> {
 
     /// Runs the command once, in a launch of its own. Nothing of it is left for the next one to share the machine with.
     fn launch(&mut self, index: u32, kind: RepetitionKind) -> std::result::Result<Next, StoreError> {
-        if self.interrupted.load(Ordering::Relaxed) {
+        let Run { launched, left } = self.prepared.launch(self.interrupted, &mut self.descendants);
+        let Some(CommandLaunch { start, conditions, outcome }) = launched else {
+            self.tell_of_left("the run that was interrupted", &left);
             return Ok(Next::Stop);
-        }
-        let Prepared { folder, subject, .. } = self.prepared;
-        let conditions = subject.conditions();
-        let environment = &subject.backend.environment;
-        let supervisor = Supervisor { folder, environment, interrupted: self.interrupted };
-        let before = subject.beside();
-        let ran = supervisor.run(&self.prepared.request());
-        let ended = self.descendants.end(GRACE);
-        let seen = before.end();
-        let (start, conditions, outcome) = match ran {
-            Err(EngineError::Interrupted) => {
-                self.tell_of_left("the run that was interrupted", &ended);
-                return Ok(Next::Stop);
-            }
-            // It was started, and lost with whoever watched it.
-            Err(error @ EngineError::Failed { .. }) => {
-                (LaunchStart::Started, conditions, Outcome::Failed(error))
-            }
-            Err(error) => {
-                (LaunchStart::Failed(error.clone()), serde_json::Value::Null, Outcome::Failed(error))
-            }
-            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(beside::judged(run, seen)))),
         };
         let is_lost = matches!(start, LaunchStart::Failed(_));
         let launch = Launch { index, start, conditions, profile: None, layout: None };
         self.recording.launch(launch, self.store)?;
         let repetition = Repetition { index, launch: index, kind, outcome };
-        self.tell_of_left(&self.recording.session.name_of(&repetition), &ended);
+        self.tell_of_left(&self.recording.session.name_of(&repetition), &left);
         self.repetition(repetition)?;
         // What cannot be started the first time cannot be started at all.
-        let is_over = ended.is_err() || (is_lost && self.n_completed == 0);
+        let is_over = left.is_err() || (is_lost && self.n_completed == 0);
         Ok(if is_over { Next::Stop } else { Next::Continue })
     }
 
-    /// Says what a run left running, and what became of it.
-    fn tell_of_left(&self, run: &str, ended: &std::result::Result<usize, NotEnded>) {
-        match ended {
-            Ok(0) => {}
-            Ok(n_left) => {
-                let processes = if *n_left == 1 { "process" } else { "processes" };
-                self.line.say(&format!("note: {run} left {n_left} {processes} running, which lab ended"));
-            }
-            Err(error) => {
-                self.line.say(&format!(
-                    "error: {run} left processes running, and none is measured beside them: {error}"
-                ));
-            }
+    fn tell_of_left(&self, run: &str, left: &std::result::Result<usize, NotEnded>) {
+        if let Some(words) = words_of_left(run, left) {
+            self.line.say(&words);
         }
     }
 
