@@ -14,11 +14,12 @@ const NARROW: &str = "{ percent = 5 }";
 /// More than anything here takes, for what is about something else.
 const WIDE: &str = "{ absolute = 60 }";
 
-/// A plan that runs these words.
+/// A plan that runs these words, beside other tests: what those take of the machine is admitted.
 fn plan(words: &[&str], tolerance: &str) -> String {
     format!(
         "version = 1\nname = \"own\"\n[command]\nrun = {words:?}\nrows = 3\ninterval_s = 0.01\n\
-         [run]\nwarmup = 0\n[tolerances]\nelapsed_sec = {tolerance}\n"
+         [run]\nwarmup = 0\n[tolerances]\nelapsed_sec = {tolerance}\n\
+         [gate]\nadmit = [\"steal\", \"other-load\"]\n"
     )
 }
 
