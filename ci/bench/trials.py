@@ -170,6 +170,8 @@ def main():
 def run(arguments, results):
     until = time.monotonic() + 60 * arguments.minutes
     longer = delays(arguments, arguments.file)
+    if arguments.keep:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
     # Row by row in turn, so that an unfinished file says something of every row.
     for seed in range(arguments.trials):
         for name in arguments.rows.split(","):
@@ -182,7 +184,7 @@ def run(arguments, results):
                 plan = arguments.plan
                 if name in TIGHT:
                     plan, words = plan_with_tolerance(plan, TIGHT[name], folder), [*words, "--pairs", "92"]
-                keep = arguments.keep and arguments.keep / f"{len(results)}.sqlite"
+                keep = arguments.keep and arguments.keep / f"{name} {seed}.sqlite"
                 result = {"row": name, "seed": seed, "arguments": words, **trial(arguments.lab, plan, words, seed, keep)}
             results.append(result)
             with arguments.file.open("a") as file:

@@ -192,10 +192,9 @@ fn pair_of_runs(index: u32, sides: [&Session; 2], admitted: &[String]) -> Option
 /// The rules of validity whose evidence leaves a pair of runs out.
 const OTHERS: [&str; 2] = ["steal", "other-load"];
 
-/// Returns whether a rule keeps no verdict back, since what it finds is left out: see [`Pairs::of`].
+/// Returns whether what a rule finds in a side of an experiment leaves the pair out, and so keeps no verdict back.
 pub(crate) fn is_left_out_by(session: &Session, rule: &str) -> bool {
-    let is_of_command = matches!(session.header.work, Work::Command(_));
-    is_of_command && session.header.experiment.is_some() && OTHERS.contains(&rule)
+    matches!(session.header.work, Work::Command(_)) && OTHERS.contains(&rule)
 }
 
 /// Returns whether no others used the machine beside a run, as far as that is known.

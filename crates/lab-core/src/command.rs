@@ -53,6 +53,8 @@ pub struct CommandRun {
 /// What the machine did while a command ran, and how much of it was the command's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandObservation {
+    /// Version of the rules of validity that the run was judged by.
+    pub rules: String,
     /// The machine, and the cores that the command may use.
     pub machine: Span<Conditions>,
     /// CPU time of the command, of all that it started and was waited for, and of its supervisor, in nanoseconds.

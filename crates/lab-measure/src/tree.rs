@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Pid, WaitOptions, waitpid};
+
 /// One process, told from others that have had its number before or will have it later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
@@ -76,9 +78,39 @@ impl Tree {
         self.known.retain(|process| !self.spared.contains(process));
     }
 
+    /// Spares what those that are spared have started since.
+    fn spare_more(&mut self) {
+        let mut pending: Vec<Identity> =
+            self.spared.iter().copied().filter(|process| self.is_alive(*process)).collect();
+        let scanned = (!self.has_children_files && !pending.is_empty()).then(|| self.scan());
+        while let Some(process) = pending.pop() {
+            for child in self.started_by(process.pid, scanned.as_ref()) {
+                if self.spared.insert(child) {
+                    pending.push(child);
+                }
+            }
+        }
+    }
+
+    /// Waits for what has ended of the tree and has become a child of this process, which is to adopt orphans
+    /// (`PR_SET_CHILD_SUBREAPER`): nobody else would, and each holds a number. The root is left to whoever started it, and where
+    /// this process is the root, everything to itself.
+    pub(crate) fn wait_for_adopted(&self) {
+        let own = std::process::id();
+        let Some(root) = self.root.filter(|root| root.pid != own) else { return };
+        for process in self.known.iter().filter(|process| **process != root) {
+            let stat = Stat::read(&self.procfs, process.pid).filter(|stat| stat.process == *process);
+            let is_adopted = stat.is_some_and(|stat| stat.has_ended && stat.parent == own);
+            if let (true, Some(pid)) = (is_adopted, number(*process)) {
+                let _status = waitpid(Some(pid), WaitOptions::NOHANG);
+            }
+        }
+    }
+
     /// Returns the descendants that are there, in the order of their numbers. Those that have ended and were not waited for are
     /// there, too.
     pub(crate) fn descendants(&mut self) -> Vec<Identity> {
+        self.spare_more();
         self.known = self.living();
         self.known.iter().copied().filter(|process| Some(*process) != self.root).collect()
     }
@@ -103,12 +135,16 @@ impl Tree {
             if self.spared.contains(&process) || !living.insert(process) {
                 continue;
             }
-            match &scanned {
-                Some(children) => pending.extend(children.get(&process.pid).into_iter().flatten()),
-                None => pending.extend(self.children(process.pid)),
-            }
+            pending.extend(self.started_by(process.pid, scanned.as_ref()));
         }
         living
+    }
+
+    fn started_by(&self, parent: u32, scanned: Option<&BTreeMap<u32, Vec<Identity>>>) -> Vec<Identity> {
+        match scanned {
+            Some(children) => children.get(&parent).cloned().unwrap_or_default(),
+            None => self.children(parent),
+        }
     }
 
     /// Returns all processes of the machine by their parents.
@@ -141,6 +177,11 @@ impl Tree {
         let is_fit = resident_bytes > 0 && !(is_new && stat.is_before_exec);
         is_fit.then_some(Resident { process, resident_bytes, peak_bytes })
     }
+}
+
+/// Returns the number of a process as system calls take it.
+pub(crate) fn number(process: Identity) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(process.pid).ok()?)
 }
 
 /// Returns the most that was ever resident of a process, in bytes.
@@ -188,8 +229,9 @@ impl Stat {
         let started = column(22)?.parse().ok()?;
         let flags: u32 = column(9)?.parse().ok()?;
         let parent = column(4)?.parse().ok()?;
-        // Zombie, and dead (proc(5), `state`).
-        let has_ended = matches!(*column(3)?, "Z" | "X");
+        // Zombie, and dead (proc(5), `state`); a process whose first thread has ended goes on while it has others.
+        let n_threads: u32 = column(20)?.parse().ok()?;
+        let has_ended = matches!(*column(3)?, "Z" | "X") && n_threads <= 1;
         let is_before_exec = flags & FORKED != 0;
         Some(Self { process: Identity { pid, started }, parent, has_ended, is_before_exec })
     }

@@ -80,6 +80,7 @@ fn sample(mut tree: Tree, mut highest: Highest, schedule: Schedule, stopped: &Re
     loop {
         let waited = stopped.recv_timeout(schedule.until_next(now_ns()));
         highest.take(&tree.look());
+        tree.wait_for_adopted();
         if waited != Err(RecvTimeoutError::Timeout) {
             return highest;
         }

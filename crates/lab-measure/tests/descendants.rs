@@ -23,6 +23,15 @@ fn what_a_program_leaves_running_is_found_wherever_it_went_and_ended_and_nothing
         assert_eq!(descendants.end(GRACE), Ok(n_left), "{script}");
         assert_eq!(descendants.living(), [], "{script}");
     }
+    // One that ends by itself in a moment is let be.
+    Run::new(["sh", "-c", "sleep 0.05 & exit 0"]).carry_out().unwrap();
+    assert_eq!(descendants.end(GRACE), Ok(0));
+    // Orphans that end while the program runs do not pile up as zombies.
+    let count = "for i in 1 2 3 4 5 6 7 8 9; do (true &); done; sleep 0.5; n=1; \
+                 for stat in /proc/[0-9]*/stat; do read -r pid name state parent rest < $stat || continue; \
+                 [ \"$state$parent\" != \"Z$PPID\" ] || n=$((n+1)); done; echo $n > \"$LAB_ROWS_FILE\"";
+    let finished = Run::new(["sh", "-c", count]).carry_out().unwrap();
+    assert_eq!(finished.rows_reported.unwrap(), Some(1), "zombies and one");
     // One that does not hear the request is killed.
     Run::new(["sh", "-c", "trap '' TERM; sleep 600 & exit 0"]).carry_out().unwrap();
     assert_eq!(descendants.end(Duration::from_millis(20)), Ok(1));

@@ -102,8 +102,7 @@ impl<'a> Prepared<'a> {
         let supervisor = Supervisor { folder, environment, interrupted };
         let before = subject.beside();
         let ran = supervisor.run(&self.request());
-        let left = descendants.end(GRACE);
-        let seen = before.end();
+        let (seen, left) = before.end(|| descendants.end(GRACE));
         let (start, conditions, outcome) = match ran {
             Err(EngineError::Interrupted) => return Run { launched: None, left },
             // It was started, and lost with whoever watched it.

@@ -152,15 +152,13 @@ fn not_run(message: String) -> EngineError {
     EngineError::Start { message }
 }
 
-/// Says how the supervisor ended where it gave no answer. One that was killed had a command, and what it measured of it is lost;
-/// one that ended by itself never started any.
+/// Says how the supervisor ended where it gave no answer. It may have had a command, and what it measured of it is lost.
 fn unwatched(status: ExitStatus) -> EngineError {
-    match status.signal() {
-        Some(signal) => EngineError::Failed {
-            message: format!("the lab process that watched the command was killed by signal {signal}"),
-        },
-        None => not_run(format!("the lab process that was to watch it ended without a word ({status})")),
-    }
+    let how = match status.signal() {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("ended without a word ({status})"),
+    };
+    EngineError::Failed { message: format!("the lab process that watched the command {how}") }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use lab_core::experiment::{Experiment, Layouts, Side};
 use lab_core::fingerprint::Mode;
 use lab_core::fixtures;
 use lab_core::record::{SessionEnd, SessionStatus};
-use lab_core::report::{Conclusion, Drift, Report};
+use lab_core::report::{Conclusion, Drift, Report, Rule};
 
 use super::*;
 use crate::{Policy, compare};
@@ -127,5 +127,13 @@ fn a_pair_beside_which_others_used_the_machine_is_left_out_whole_and_keeps_no_ve
         let report = compare(&a, &b, &Policy::default());
         assert_eq!(report.suspicions.is_empty(), leaves_out, "{reason}");
         assert_eq!(report.conclusion == Conclusion::Equivalent, leaves_out, "{reason}");
+        let by_means = Policy { rule: Rule::Contract, ..Policy::default() };
+        assert_eq!(compare(&a, &b, &by_means).suspicions.len(), 1, "{reason}: means leave nothing out");
+        let plain = fixtures::command_session(9, &DRIFTING);
+        assert_eq!(
+            compare(&b, &plain, &Policy::default()).suspicions.len(),
+            1,
+            "{reason}: no pairs, nothing left out"
+        );
     }
 }

@@ -178,12 +178,13 @@ pub fn judge(inputs: &Inputs<'_>) -> Validity {
 
 /// Rules whose signals can be seen without an engine.
 const OF_COMMANDS: [&str; 8] =
-    ["steal", OTHER_LOAD, "memory-pressure", "swap", "throttling", "quota", "settings", "clock-source"];
-const OTHER_LOAD: &str = "other-load";
+    [STEAL, "other-load", "memory-pressure", "swap", "throttling", "quota", "settings", "clock-source"];
+const STEAL: &str = "steal";
 
 /// Judges a run of a command by the rules whose signals can be seen without an engine.
 ///
-/// The load of others makes it suspect and no more: what a command lets services do is its own work, and looks like theirs.
+/// All but steal make it suspect and no more: what a command lets services do is its own work and looks like the load of others,
+/// and quota and memory that others seem to take, it may take itself. A plan can admit what makes a run suspect.
 pub fn judge_command(run: &CommandRun) -> Validity {
     let Some(seen) = &run.observation else { return Validity::Valid };
     let observation = seen.as_of_execution();
@@ -203,7 +204,7 @@ pub fn judge_command(run: &CommandRun) -> Validity {
     verdict(RULES.iter().filter(|rule| OF_COMMANDS.contains(&rule.id)).filter_map(|rule| {
         let signal = (rule.measure)(&inputs).ok()?;
         let effect = rule.effect(signal)?;
-        let effect = if rule.id == OTHER_LOAD { Effect::Suspect } else { effect };
+        let effect = if rule.id == STEAL { effect } else { Effect::Suspect };
         Some((effect, rule.reason(signal, effect).replace("engine's", "command's")))
     }))
 }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{Timespec, poll};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
 use crate::clock::now_ns;
-use crate::tree::{Identity, Tree};
+use crate::tree::{Identity, Tree, number};
 
 /// A process that was killed is gone within so long, unless the kernel holds it: it waits for a disk.
 const DEATH: Duration = Duration::from_secs(5);
+/// What ends by itself within so long is let be: the other end of a pipe outlives its program by that.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// Between two looks at what is to end.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
@@ -28,8 +30,8 @@ pub struct NotEnded {
 }
 
 impl Descendants {
-    /// Returns those from now on. Children that this process has already, and what those start, are none of them: a shell may
-    /// have left it some (`server & exec lab …`).
+    /// Returns those from now on. Children that this process has already are none of them: a shell may have left it some
+    /// (`server & exec lab …`). Nor is what those start, unless it was started and left behind between two looks.
     ///
     /// From now on a process whose parent ends becomes a child of this one (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so that nothing
     /// gets away by leaving its parent, its process group or its session. `procfs` is where procfs is mounted.
@@ -49,23 +51,28 @@ impl Descendants {
     /// To be asked when this process has waited for every child that it started itself: those that have ended are waited for
     /// here.
     pub fn living(&mut self) -> Vec<Identity> {
+        self.look().0
+    }
+
+    /// Returns those that are alive, and whether some were there that had ended.
+    fn look(&mut self) -> (Vec<Identity>, bool) {
         let (ended, living): (Vec<Identity>, Vec<Identity>) =
             self.0.descendants().into_iter().partition(|process| self.0.has_ended(*process));
-        for pid in ended.into_iter().filter_map(number) {
+        for pid in ended.iter().copied().filter_map(number) {
             // Fails for one whose parent is another process of them, which is to wait for it.
             let _status = waitpid(Some(pid), WaitOptions::NOHANG);
         }
-        living
+        (living, !ended.is_empty())
     }
 
-    /// Ends them, and returns how many there were: asks them (`SIGTERM`), and kills what has not ended within a time of grace. To
-    /// be called when [`Self::living`] may be asked.
+    /// Ends them, and returns how many there were: gives them a moment to end by themselves, asks them (`SIGTERM`), and kills what
+    /// has not ended within a time of grace. To be called when [`Self::living`] may be asked.
     ///
     /// # Errors
     ///
     /// When some are left all the same.
     pub fn end(&mut self, grace: Duration) -> Result<usize, NotEnded> {
-        let left = self.living();
+        let left = self.left_after(LAST_WORDS, None);
         self.send(&left, Signal::TERM);
         // A process that is stopped hears nothing until it goes on.
         self.send(&left, Signal::CONT);
@@ -84,8 +91,10 @@ impl Descendants {
         let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
         let until_ns = now_ns().saturating_add(patience_ns);
         loop {
-            let left = self.living();
-            if left.is_empty() || now_ns() >= until_ns {
+            let (left, has_seen_ends) = self.look();
+            // What had ended may have left a child behind in the middle of the look.
+            let is_over = left.is_empty() && !has_seen_ends;
+            if is_over || now_ns() >= until_ns {
                 return left;
             }
             if let Some(signal) = signal {
@@ -102,10 +111,6 @@ impl Descendants {
             let _gone = number(*process).map(|pid| kill_process(pid, signal));
         }
     }
-}
-
-fn number(process: Identity) -> Option<Pid> {
-    Pid::from_raw(i32::try_from(process.pid).ok()?)
 }
 
 fn listed(processes: &[Identity]) -> String {

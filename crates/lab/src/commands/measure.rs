@@ -119,10 +119,8 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         .map_err(Failure::run)?;
     match arguments.run(&rows).carry_out() {
         Ok(finished) => {
-            // Those whose parents ended are waited for, so that what they took is known.
-            drop(descendants.living());
             if let Some(recorder) = &mut recorder {
-                recorder.has_ended();
+                recorder.has_ended(|| drop(descendants.living()));
             }
             let exit = arguments.conclude(&finished, &rows, recorder, global);
             tell_of_left(descendants.living().len());

@@ -3,6 +3,7 @@
 use anyhow::Context as _;
 use clap::Args;
 use lab_engine::launcher;
+use lab_measure::command::Descendants;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -22,6 +23,10 @@ pub(crate) fn carry_out(arguments: &Arguments) -> Result<Exit> {
         .context("cannot read the request")
         .map_err(Failure::usage)?;
     launcher::pin_to(&request.cores).context("cannot keep to the plan's cores").map_err(Failure::run)?;
+    // Orphans of the command stay here while it runs, and go on to the process that started this one.
+    let _adopted = Descendants::from_now_on("/proc")
+        .context("cannot keep track of what the command starts")
+        .map_err(Failure::run)?;
     let answer = match request.run().carry_out() {
         Ok(finished) => {
             let limit = Some(request.timeout());

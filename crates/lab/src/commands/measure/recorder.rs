@@ -60,9 +60,10 @@ impl Recorder {
         Ok(Self { store, header, conditions, before: Some(subject.beside()), seen: None })
     }
 
-    /// Looks at what the machine did while the command ran: to be called when it has just ended.
-    pub(super) fn has_ended(&mut self) {
-        self.seen = self.before.take().map(Beside::end);
+    /// Looks at what the machine did while the command ran: to be called when it has just ended. `settle` waits for what has ended
+    /// of all that it started.
+    pub(super) fn has_ended(&mut self, settle: impl FnOnce()) {
+        self.seen = self.before.take().map(|before| before.end(settle).0);
     }
 
     /// Records the session whole.

@@ -182,6 +182,10 @@ impl Line<'_> {
         let offered = match publisher.publish(topic, document, PATIENCE) {
             Ok(()) => Offered::Taken,
             Err(error @ MqttError::TooLong { .. }) => Offered::TooLong(error),
+            // A slow link is no broker that hangs up.
+            Err(MqttError::Broken(source)) if is_late(source.kind()) => {
+                return Err(MqttError::Broken(source));
+            }
             Err(error @ (MqttError::Closed | MqttError::Broken(_))) => return Ok(Offered::Lost(error)),
             Err(error) => return Err(error),
         };
@@ -195,6 +199,10 @@ impl Line<'_> {
             publisher.close();
         }
     }
+}
+
+fn is_late(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// Sends the shortest of the documents that wait, if it is shorter than one that the connection ended over, and returns whether

@@ -1,8 +1,10 @@
 //! What cannot be stored is kept, with the reason. Names of files are digests: nothing that somebody published names one.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
@@ -20,6 +22,16 @@ pub(super) struct Quarantine {
     folder: PathBuf,
     /// The most bytes that its files may take together.
     limit: u64,
+    /// What was known of it last.
+    known: Cell<Option<Known>>,
+}
+
+/// The room that a folder had when it was changed last: counting its files anew takes long where they are many.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// None where there was no folder.
+    changed: Option<SystemTime>,
+    room: u64,
 }
 
 /// What became of a message that was to be kept.
@@ -35,15 +47,35 @@ pub(super) enum Kept {
 
 impl Quarantine {
     pub(super) fn new(folder: PathBuf, limit: u64) -> Self {
-        Self { folder, limit }
+        Self { folder, limit, known: Cell::new(None) }
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Returns how many bytes may still be kept.
-    pub(super) fn room(&self) -> Result<u64> {
+    /// Returns how many bytes may still be kept. The folder is counted again where anybody has changed it: other watches may
+    /// fill it, and its owner empty it.
+    fn room(&self) -> Result<u64> {
+        let changed = self.changed()?;
+        if let Some(known) = self.known.get().filter(|known| known.changed == changed) {
+            return Ok(known.room);
+        }
+        let room = self.count()?;
+        self.known.set(Some(Known { changed, room }));
+        Ok(room)
+    }
+
+    /// Returns when a file came to the folder or left it; nothing where there is no folder.
+    fn changed(&self) -> Result<Option<SystemTime>> {
+        match fs::metadata(&self.folder).and_then(|found| found.modified()) {
+            Ok(changed) => Ok(Some(changed)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failure(&self.folder, &error)),
+        }
+    }
+
+    fn count(&self) -> Result<u64> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.limit),
             entries => entries.map_err(|error| failure(&self.folder, &error))?,
@@ -60,14 +92,8 @@ impl Quarantine {
         Ok(room)
     }
 
-    /// Keeps a message and why it cannot be stored, as far as there is room, which becomes less by it.
-    pub(super) fn keep(
-        &self,
-        digest: &Digest,
-        message: &Message,
-        reason: &str,
-        room: &mut u64,
-    ) -> Result<Kept> {
+    /// Keeps a message and why it cannot be stored, as far as there is room.
+    pub(super) fn keep(&self, digest: &Digest, message: &Message, reason: &str) -> Result<Kept> {
         let payload = self.folder.join(format!("{digest}.json"));
         if payload.exists() {
             return Ok(Kept::Before);
@@ -79,11 +105,11 @@ impl Quarantine {
             message.payload.len()
         );
         let needed = taken_by(note.len() as u64).saturating_add(taken_by(message.payload.len() as u64));
-        let Some(left) = room.checked_sub(needed) else { return Ok(Kept::Nowhere) };
+        let Some(left) = self.room()?.checked_sub(needed) else { return Ok(Kept::Nowhere) };
         // The payload comes last: where it lies, its reason does.
         write(&self.folder.join(format!("{digest}.reason.txt")), note.as_bytes())?;
         write(&payload, &message.payload)?;
-        *room = left;
+        self.known.set(Some(Known { changed: self.changed()?, room: left }));
         Ok(Kept::Anew)
     }
 }
@@ -117,14 +143,13 @@ mod tests {
             receipt: None,
         };
         let digest = Digest::of(&message.payload);
-        let mut room = quarantine.room().unwrap();
-        assert_eq!(room, 10_000);
-        let mut keep =
-            |digest: &Digest| quarantine.keep(digest, &message, "line 1: expected value", &mut room).unwrap();
+        assert_eq!(quarantine.room().unwrap(), 10_000);
+        let keep = |digest: &Digest| quarantine.keep(digest, &message, "line 1: expected value").unwrap();
         assert_eq!([keep(&digest), keep(&digest)], [Kept::Anew, Kept::Before]);
         // A block of 4096 bytes for each file.
         assert_eq!(keep(&Digest::of(b"another")), Kept::Nowhere);
-        assert_eq!((room, quarantine.room().unwrap()), (1_808, 1_808));
+        let counted = Quarantine::new(quarantine.folder().to_owned(), 10_000);
+        assert_eq!((quarantine.room().unwrap(), counted.room().unwrap()), (1_808, 1_808));
         let mut names: Vec<_> = fs::read_dir(quarantine.folder())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

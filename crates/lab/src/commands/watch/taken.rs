@@ -142,13 +142,8 @@ impl Taker<'_> {
 
     /// Keeps in quarantine what is not there yet, as far as there is room.
     fn set_aside(&self, rejected: &[Rejected], taken: &mut Taken) -> Result<()> {
-        if rejected.is_empty() {
-            return Ok(());
-        }
-        // Looked up for each batch: other watches may fill the same folder, and its owner empty it.
-        let mut room = self.quarantine.room()?;
         for Rejected { digest, message, reason } in rejected {
-            match self.quarantine.keep(digest, message, reason, &mut room)? {
+            match self.quarantine.keep(digest, message, reason)? {
                 Kept::Anew => {
                     taken.counts.quarantined += 1;
                     taken.told.push(format!("in quarantine as {}: {reason}", digest.short()));
