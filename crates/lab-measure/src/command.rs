@@ -95,6 +95,9 @@ pub struct Run {
     pub environment: Vec<(OsString, OsString)>,
     /// Where procfs is mounted.
     pub procfs: PathBuf,
+    /// Whether this process adopts orphans ([`Descendants::from_now_on`]) and waits for no other child meanwhile: then those
+    /// that have ended are waited for while the program runs, or one that leaves many behind would run out of processes.
+    pub adopts: bool,
 }
 
 /// A run that has ended.
@@ -170,7 +173,8 @@ impl Finished {
 
 impl Run {
     /// Returns a run of a program with its arguments: standard output inherited, rows may be reported, memory
-    /// looked at every 100 ms, no limit of time, nothing added to the environment, procfs in `/proc`.
+    /// looked at every 100 ms, no limit of time, nothing added to the environment, procfs in `/proc`, no
+    /// orphans adopted.
     pub fn new<Word: Into<OsString>>(command: impl IntoIterator<Item = Word>) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
@@ -180,6 +184,7 @@ impl Run {
             limit: None,
             environment: Vec::new(),
             procfs: PathBuf::from("/proc"),
+            adopts: false,
         }
     }
 
@@ -239,7 +244,8 @@ impl Run {
     /// Watches a program to its end, which leaves it to be waited for.
     fn watch(&self, child: &Child, listener: Listener, begun_ns: u64) -> io::Result<Watched> {
         let pid = Pid::from_child(child);
-        let watch = Watch::start(Tree::new(&self.procfs, child.id()), self.interval, Past::Counted)?;
+        let tree = Tree::new(&self.procfs, child.id()).adopting(self.adopts);
+        let watch = Watch::start(tree, self.interval, Past::Counted)?;
         let deadline = self.limit.map(|limit| Deadline::start(limit, pid)).transpose()?;
         let passing = listener.pass_on_to(pid)?;
         let waited = wait_for_end(pid);

@@ -45,6 +45,7 @@ pub struct Tree {
     /// Processes that are none of the tree, nor is what they start.
     spared: BTreeSet<Identity>,
     has_children_files: bool,
+    adopts: bool,
 }
 
 impl Tree {
@@ -57,7 +58,7 @@ impl Tree {
         let known = root.into_iter().collect();
         let number = pid.to_string();
         let has_children_files = procfs.join(&number).join("task").join(&number).join("children").exists();
-        Self { procfs, root, known, spared: BTreeSet::new(), has_children_files }
+        Self { procfs, root, known, spared: BTreeSet::new(), has_children_files, adopts: false }
     }
 
     /// Returns the processes of the tree that are alive and have memory, in the order of their numbers.
@@ -92,18 +93,23 @@ impl Tree {
         }
     }
 
-    /// Waits for what has ended of the tree and has become a child of this process, which is to adopt orphans
-    /// (`PR_SET_CHILD_SUBREAPER`): nobody else would, and each holds a number. The root is left to whoever started it, and where
-    /// this process is the root, everything to itself.
+    /// Says whether this process adopts the orphans of the tree, and waits for no other child than the root while it is watched.
+    pub(crate) fn adopting(self, adopts: bool) -> Self {
+        Self { adopts, ..self }
+    }
+
+    /// Waits for the children of this process that have ended, where it adopts orphans: those are nobody else's to wait for, and
+    /// each holds a number. The root is left to whoever started it.
     pub(crate) fn wait_for_adopted(&self) {
+        if !self.adopts {
+            return;
+        }
         let own = std::process::id();
-        let Some(root) = self.root.filter(|root| root.pid != own) else { return };
-        for process in self.known.iter().filter(|process| **process != root) {
-            let stat = Stat::read(&self.procfs, process.pid).filter(|stat| stat.process == *process);
-            let is_adopted = stat.is_some_and(|stat| stat.has_ended && stat.parent == own);
-            if let (true, Some(pid)) = (is_adopted, number(*process)) {
-                let _status = waitpid(Some(pid), WaitOptions::NOHANG);
-            }
+        let scanned = (!self.has_children_files).then(|| self.scan());
+        let children = self.started_by(own, scanned.as_ref());
+        let ended = children.into_iter().filter(|child| Some(*child) != self.root && self.has_ended(*child));
+        for pid in ended.filter_map(number) {
+            let _status = waitpid(Some(pid), WaitOptions::NOHANG);
         }
     }
 

@@ -54,6 +54,7 @@ impl Request {
             rows: if self.rows.is_none() { RowsChannel::Offered } else { RowsChannel::Closed },
             interval,
             limit: Some(self.timeout()),
+            adopts: true,
             ..Run::new(&self.program)
         }
     }

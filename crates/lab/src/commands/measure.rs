@@ -196,6 +196,7 @@ impl Arguments {
             stdout: Redirect::ToStderr,
             rows: if rows.known.is_none() { RowsChannel::Offered } else { RowsChannel::Closed },
             interval: self.interval,
+            adopts: true,
             ..Run::new(&self.command)
         }
     }
