@@ -138,6 +138,13 @@ pub fn is_confirmed(baseline: &Session, candidate: &Session, policy: &Policy) ->
         && Pairs::of(baseline, candidate, &policy.admitted).is_confirmed(tolerance)
 }
 
+/// Returns whether the uninterrupted repetitions of an experiment so far contradict its pairs ([`Pairs::is_contradicted`]).
+pub fn is_contradicted(baseline: &Session, candidate: &Session, policy: &Policy) -> bool {
+    let tolerance = reservation::speed_tolerance(baseline, candidate);
+    pairs::are_sides(baseline, candidate)
+        && Pairs::of(baseline, candidate, &policy.admitted).is_contradicted(tolerance)
+}
+
 /// What two sessions come to.
 struct Judged {
     conclusion: Conclusion,

@@ -50,8 +50,9 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Logarithm of the ratio of the uninterrupted repetitions in each pair that has some on both sides, in order.
     pub closing: Vec<f64>,
-    /// What they say together, and how sure that is; none where nothing tells their spread.
-    pub(crate) check: Option<Location>,
+    /// What they say, and how sure that is: those of each launch by themselves, or all together where each launch has one of
+    /// either side. None where nothing tells their spread.
+    pub(crate) checks: Vec<Location>,
 }
 
 impl Pairs {
@@ -71,11 +72,13 @@ impl Pairs {
             Some(theirs? - ours?)
         });
         let closing: Vec<f64> = closing.collect();
-        let check = match closing.as_slice() {
-            [_] => launches_of(baseline).find_map(|launch| of_one_launch(sides, launch)),
-            several => location_of(several, 0),
+        let of_launches = launches_of(baseline).filter_map(|launch| of_one_launch(sides, launch));
+        let of_launches: Vec<Location> = of_launches.collect();
+        let checks = match of_launches.len() == closing.len() {
+            true => of_launches,
+            false => location_of(&closing, 0).into_iter().collect(),
         };
-        Self { pairs: pairs.collect(), closing, check }
+        Self { pairs: pairs.collect(), closing, checks }
     }
 
     /// Returns the mean log-ratio of the uninterrupted repetitions at the end, if there are any.
@@ -86,14 +89,13 @@ impl Pairs {
 
     /// Returns whether the uninterrupted repetitions contradict the pairs: whether the interval of the difference between what
     /// the two say leaves out 0, and they lie as far apart as matters. Seconds lie between a repetition and that of the other
-    /// side, so that they vary by much more than pairs do: their own spread tells by how much.
+    /// side, so that they vary by much more than pairs do: their own spread tells by how much. It does not tell what launches
+    /// vary by: now and then one is slow throughout. Where both sides were launched once more for it, both launches must say so.
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_contradicted(&self, tolerance: f64) -> bool {
-        match (location(&self.log_ratios()), self.check) {
-            (Some(pairs), Some(check)) => contradicts(pairs, check, tolerance),
-            _ => false,
-        }
+        let Some(pairs) = location(&self.log_ratios()) else { return false };
+        !self.checks.is_empty() && self.checks.iter().all(|check| contradicts(pairs, *check, tolerance))
     }
 
     /// Returns whether what the uninterrupted repetitions say lies so near to what the pairs say that they contradict nothing,
@@ -101,10 +103,8 @@ impl Pairs {
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_confirmed(&self, tolerance: f64) -> bool {
-        match (location(&self.log_ratios()), self.check) {
-            (Some(pairs), Some(check)) => !matters(pairs.to(check), tolerance),
-            _ => false,
-        }
+        let Some(pairs) = location(&self.log_ratios()) else { return false };
+        self.checks.iter().any(|check| !matters(pairs.to(*check), tolerance))
     }
 
     /// Returns whether the pair of a launch counts.

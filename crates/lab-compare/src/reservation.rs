@@ -39,7 +39,7 @@ fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option
         Some(change) if pairs.is_contradicted(speed_tolerance(baseline, candidate)) => {
             Some(Reservation::Contradicted { uninterrupted: change.exp_m1() })
         }
-        _ if is_checked && pairs.check.is_none() => Some(Reservation::Unchecked),
+        _ if is_checked && pairs.checks.is_empty() => Some(Reservation::Unchecked),
         _ => None,
     }
 }

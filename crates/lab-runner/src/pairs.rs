@@ -4,7 +4,8 @@
 //!   lock-step    pair 0    start A, start B, warm both up    A│BB│AA│BB│A …   end both
 //!                pair 1    start B, start A, warm both up    B│AA│BB│AA│B …   end both
 //!                  …
-//!                last      the same, then undisturbed repetitions A, B, B, A in the engines that live; more if asked for
+//!                last      the same, then undisturbed repetitions A, B, B, A in the engines that live; the same again
+//!                          if asked for; and, if those are doubted, as many of both in engines of their own
 //!   alone        pair 0    start A, warm it up, generate, end it; then B
 //!                pair 1    start B, warm it up, generate, end it; then A
 //! ```
@@ -61,6 +62,8 @@ pub enum Look {
     Pairs(u32),
     /// Behind the last pair, after half of the undisturbed repetitions.
     Closing,
+    /// After all of them.
+    Closed,
 }
 
 /// Starts the engine of a side for a pair, its memory laid out as told.
@@ -82,7 +85,8 @@ pub(crate) const MOST_LOST_IN_A_ROW: u32 = 3;
 ///
 /// `start` starts the engine of a side for a pair, its memory laid out as told. `decide` is asked at each of the plan's
 /// looks, while the engines of the last pair still live. Pairs go on until it stops them or the plan's most pairs are
-/// complete. Behind them it is asked once more, whether half of the undisturbed repetitions will do. A lost pair is not
+/// complete. Behind them it is asked whether half of the undisturbed repetitions will do, and whether all of them; where they
+/// will not, both sides are launched once more for as many. A lost pair is not
 /// counted, and another follows; three in a row, or an engine that cannot load before any pair was ever complete, end the
 /// experiment.
 ///
@@ -174,7 +178,7 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
             self.n_complete += 1;
             unless_lost(self.rounds(&mut members, self.order.each_pair))?;
             if self.is_over(decide) {
-                return self.close(&mut members, decide);
+                return self.close(members, decide);
             }
         }
         Ok(())
@@ -212,6 +216,18 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         sides: [Side; 2],
         n_tokens: u32,
     ) -> Result<[Member<'o, 'a>; 2], Halt<E>> {
+        let mut members = self.launch_both(pair, sides)?;
+        for side in sides {
+            self.tell(side, Event::Begins(RepetitionKind::Measured))?;
+        }
+        let generated = generate_in_turn(&mut members, n_tokens, self.order.settle_ns, self.clock);
+        let generated = generated.map_err(|Failure { side, error }| self.lose(pair, side, error))?;
+        self.record_pair(pair, sides, generated)?;
+        Ok(members)
+    }
+
+    /// Starts and warms up both sides, which then both live.
+    fn launch_both(&mut self, pair: u32, sides: [Side; 2]) -> Result<[Member<'o, 'a>; 2], Halt<E>> {
         let one = unless_lost(self.launch(pair, sides[0]))?;
         let two = unless_lost(self.launch(pair, sides[1]))?;
         let (Some(one), Some(two)) = (one, two) else { return Err(Halt::Lost) };
@@ -219,12 +235,6 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         for member in &mut members {
             self.warm_up(member)?;
         }
-        for side in sides {
-            self.tell(side, Event::Begins(RepetitionKind::Measured))?;
-        }
-        let generated = generate_in_turn(&mut members, n_tokens, self.order.settle_ns, self.clock);
-        let generated = generated.map_err(|Failure { side, error }| self.lose(pair, side, error))?;
-        self.record_pair(pair, sides, generated)?;
         Ok(members)
     }
 
@@ -293,20 +303,34 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         Ok(repetition(&mut member.running, workload, self.clock, ask))
     }
 
-    /// Runs the undisturbed repetitions that end the experiment: half of their rounds, and the others unless a look says that
-    /// these will do.
+    /// Runs the undisturbed repetitions that end the experiment: half of their rounds, the others unless a look says that these
+    /// will do, and as many in engines of their own unless a look says that all will. Those engines have another memory layout:
+    /// what comes of the layout of the last pair is told from what comes of turns.
     fn close(
         &mut self,
-        members: &mut [Member<'_, '_>],
+        mut members: Vec<Member<'o, 'a>>,
         decide: &mut dyn FnMut(Look) -> Decision,
     ) -> Result<(), Halt<E>> {
         let PairOrder { closing, each_pair, .. } = *self.order;
-        let half = (closing / 2).max(each_pair);
-        self.rounds(members, half - each_pair)?;
-        if members.is_empty() || decide(Look::Closing) == Decision::Stop {
+        if members.is_empty() || closing <= each_pair {
             return Ok(());
         }
-        self.rounds(members, closing.saturating_sub(half))
+        let half = (closing / 2).max(each_pair);
+        self.rounds(&mut members, half - each_pair)?;
+        if decide(Look::Closing) == Decision::Stop {
+            return Ok(());
+        }
+        self.rounds(&mut members, closing - half)?;
+        if each_pair > 0 || decide(Look::Closed) == Decision::Stop {
+            return Ok(());
+        }
+        // Four engines need not fit.
+        drop(members);
+        let pair = self.n_pairs;
+        self.n_pairs += 1;
+        let first = first_side(self.order.seed, self.n_complete);
+        let mut members = self.launch_both(pair, [first, first.other()])?;
+        self.rounds(&mut members, closing)
     }
 
     /// Runs rounds of undisturbed repetitions behind a pair, each in the order that the one before ended with, so that neither

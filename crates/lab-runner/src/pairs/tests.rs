@@ -81,7 +81,8 @@ fn carry_out(world: &World, setup: &Setup) -> (Vec<(Side, Event)>, SessionStatus
         events.push((side, event));
         Ok(())
     };
-    let Ok(status) = run_in(world, setup, &mut sink, &mut |_| Decision::Continue);
+    let mut decide = |look| if look == Look::Closed { Decision::Stop } else { Decision::Continue };
+    let Ok(status) = run_in(world, setup, &mut sink, &mut decide);
     check_indexes(&events);
     (events, status)
 }
@@ -245,8 +246,8 @@ fn closing_repetitions_run_undisturbed_in_the_last_pairs_engines() {
 }
 
 #[test]
-fn half_of_the_closing_repetitions_may_do() {
-    let stories = [Decision::Stop, Decision::Continue].map(|decision| {
+fn half_of_the_closing_repetitions_may_do_and_all_may_be_doubted() {
+    let stories = [None, Some(Look::Closing), Some(Look::Closed)].map(|doubted| {
         let mut events = Vec::new();
         let mut looks = Vec::new();
         let mut sink = |side, event| -> Result<(), Infallible> {
@@ -255,15 +256,23 @@ fn half_of_the_closing_repetitions_may_do() {
         };
         let mut decide = |look| {
             looks.push(look);
-            decision
+            let is_doubted = look == Look::Closing || doubted == Some(Look::Closed);
+            if doubted.is_some() && is_doubted { Decision::Continue } else { Decision::Stop }
         };
         let setup = Setup { closing: 4, ..Setup::default() };
         let Ok(status) = run_in(&World::default(), &setup, &mut sink, &mut decide);
-        assert_eq!((status, looks), (SessionStatus::Completed, vec![Look::Pairs(1), Look::Closing]));
+        let expected = [Look::Pairs(1), Look::Closing, Look::Closed];
+        assert_eq!(
+            (status, looks.as_slice()),
+            (SessionStatus::Completed, &expected[..expected.len().min(looks.len())])
+        );
+        check_indexes(&events);
         story(&events)
     });
-    let half = "AL BL Aw Bw Am Bm Ac Bc Bc Ac";
-    assert_eq!(stories, [half.to_owned(), format!("{half} Ac Bc Bc Ac")]);
+    let half = "AL BL Aw Bw Am Bm Ac Bc Bc Ac".to_owned();
+    let whole = format!("{half} Ac Bc Bc Ac");
+    let again = format!("{whole} BL AL Bw Aw Bc Ac Ac Bc Bc Ac Ac Bc");
+    assert_eq!(stories, [half, whole, again]);
 }
 
 #[test]

@@ -386,7 +386,8 @@ impl Running<'_> {
                 compare::decision(&report)
             }
             Look::Closing if lab_compare::is_confirmed(a, b, &self.policy) => Decision::Stop,
-            Look::Closing => Decision::Continue,
+            Look::Closed if !lab_compare::is_contradicted(a, b, &self.policy) => Decision::Stop,
+            Look::Closing | Look::Closed => Decision::Continue,
         }
     }
 }
