@@ -184,7 +184,7 @@ def run(arguments, results):
                 plan = arguments.plan
                 if name in TIGHT:
                     plan, words = plan_with_tolerance(plan, TIGHT[name], folder), [*words, "--pairs", "92"]
-                keep = arguments.keep and arguments.keep / f"{name} {seed}.sqlite"
+                keep = arguments.keep and arguments.keep / f"{name} {seed}.sqlite".replace("/", "-")
                 result = {"row": name, "seed": seed, "arguments": words, **trial(arguments.lab, plan, words, seed, keep)}
             results.append(result)
             with arguments.file.open("a") as file:
