@@ -62,7 +62,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::run(error)).map_err(|failure| failure.hint("standard output cannot be written"))
+            Err(Failure::run(anyhow::Error::new(error).context("cannot write to standard output")))
         }
         _ => Ok(()),
     }

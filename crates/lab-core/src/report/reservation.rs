@@ -36,7 +36,9 @@ impl fmt::Display for Reservation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EndedOtherwise { session, status, completed, asked } => {
-                let session = session.get(..8).unwrap_or(session);
+                // Ids begin with the time, which both sides of an experiment share.
+                let session =
+                    session.len().checked_sub(8).and_then(|at| session.get(at..)).unwrap_or(session);
                 write!(f, "session {session} is {status}, {completed} of {asked} repetitions completed")
             }
             Self::Contradicted { uninterrupted } => {

@@ -201,7 +201,11 @@ fn metrics(rule: Rule, metrics: &[MetricComparison]) -> Grid {
 
 fn metric_row(rule: Rule, metric: &MetricComparison) -> Row {
     let absent = |cell: Option<String>| cell.unwrap_or_else(|| ABSENT.to_owned());
-    let change = metric.relative_change.map(|change| change_in_words(change, metric.tolerance));
+    let interval = metric.interval.value().filter(|_| rule == Rule::Interval && is_looked_at(metric));
+    // The middle of the interval, where there is one: the means beside it are over all repetitions, left-out pairs included.
+    let relative = interval.filter(|own| own.scale == Scale::Relative).map(|own| own.estimate);
+    let change = relative.or(metric.relative_change);
+    let change = change.map(|change| change_in_words(change, metric.tolerance));
     let mark = if metric.unofficial_tolerance { "*" } else { "" };
     let tolerance = metric.tolerance.map(|own| format!("{}{mark}", own.in_unit(&metric.unit)));
     let (judgement, tone) = judgement(&metric.judgement);
@@ -210,16 +214,21 @@ fn metric_row(rule: Rule, metric: &MetricComparison) -> Row {
         cells.extend(side_cells(rule, side.as_ref(), &metric.unit));
     }
     cells.push(absent(change));
-    cells.extend((rule == Rule::Interval).then(|| absent(interval(metric))));
+    cells.extend((rule == Rule::Interval).then(|| absent(interval.map(|own| ends(own, metric)))));
     cells.push(absent(tolerance));
     cells.push(judgement.to_owned());
     Row { cells, tone }
 }
 
+/// Returns whether anything is said about a metric: what is refused or not judged has no figures of a change.
+fn is_looked_at(metric: &MetricComparison) -> bool {
+    !matches!(metric.judgement, Judgement::Refused { .. } | Judgement::NotJudged { .. })
+}
+
 /// Writes the ends of an interval: `-1.2 to +2.0 %`.
-fn interval(metric: &MetricComparison) -> Option<String> {
-    let ChangeInterval { scale, low, high, .. } = metric.interval.value()?;
-    Some(match scale {
+fn ends(interval: &ChangeInterval, metric: &MetricComparison) -> String {
+    let ChangeInterval { scale, low, high, .. } = interval;
+    match scale {
         Scale::Relative => {
             let low = change_in_words(*low, metric.tolerance);
             format!("{} to {}", low.trim_end_matches(" %"), change_in_words(*high, metric.tolerance))
@@ -227,7 +236,7 @@ fn interval(metric: &MetricComparison) -> Option<String> {
         Scale::Absolute => {
             format!("{} to {}", format_value(*low, &metric.unit), format_value(*high, &metric.unit))
         }
-    })
+    }
 }
 
 fn side_cells(rule: Rule, summary: Option<&Summary>, unit: &str) -> Vec<String> {

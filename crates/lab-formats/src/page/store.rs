@@ -34,7 +34,10 @@ fn facts(document: &StoreDocument) -> Vec<(String, Text)> {
         fact("archived", format!("{}, in {} archives", blobs(archived), archives.len())),
         fact(
             "growth",
-            format!("{} a day, over the last {} days", size(forecast.bytes_per_day), forecast.over_days),
+            match forecast.over_days {
+                1 => format!("{} a day, by that of the last day", size(forecast.bytes_per_day)),
+                n_days => format!("{} a day, over the last {n_days} days", size(forecast.bytes_per_day)),
+            },
         ),
         ("disk".to_owned(), disk(forecast)),
     ];

@@ -378,3 +378,14 @@ fn a_broker_that_takes_no_document_has_none_set_aside() {
     ran.says("2 wait in").says("not published: ");
     assert!(!lab.path("metrics/edge-01/spool/set-aside").exists());
 }
+
+#[test]
+fn a_folder_that_takes_no_files_is_refused_before_anything_is_measured() {
+    let lab = Lab::new();
+    lab.plan(Plan::scripted());
+    lab.write("no-folder", "a file where a folder should be");
+    lab.run(&["run", "plan.toml", "--publish", "mqtt://127.0.0.1:1", "--publish-folder", "no-folder"])
+        .exits(2)
+        .says("no files can be written into `no-folder`");
+    assert!(lab.newest().is_none(), "nothing was recorded");
+}

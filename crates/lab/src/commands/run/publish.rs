@@ -1,6 +1,7 @@
 //! `lab run --publish`: be an edge device. Files of metrics are written and published between repetitions, never during one,
 //! and nothing is connected while something is measured.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,6 +91,7 @@ impl Publication {
         };
         let default = || Path::new("metrics").join(device.as_str());
         let folder = options.publish_folder.clone().unwrap_or_else(default);
+        must_take_files(&folder)?;
         Ok(Some(Self {
             recipient,
             clock_began: clock_began(),
@@ -215,4 +217,15 @@ fn device(given: Option<&str>, global: &Global) -> Result<DeviceId> {
 fn clock_began() -> Timestamp {
     let running = Duration::from_nanos(Monotonic.now_ns());
     Timestamp::now().checked_sub(running).expect("no machine runs longer than the calendar goes back")
+}
+/// Makes the folder that files are to be written into, and refuses one that takes none, before anything is measured.
+fn must_take_files(folder: &Path) -> Result<()> {
+    let tried = fs::create_dir_all(folder).and_then(|()| tempfile::tempfile_in(folder));
+    match tried {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Failure::usage(anyhow!("no files can be written into `{}`: {error}", folder.display()))
+                .hint("`--publish-folder FOLDER` names another; nothing was measured"))
+        }
+    }
 }
