@@ -384,6 +384,24 @@ fn a_run_that_fails_makes_the_session_incomplete() {
 }
 
 #[test]
+fn a_script_or_a_file_of_rows_that_changes_under_the_session_fails_its_runs() {
+    let lab = Lab::new();
+    lab.write("data.csv", "n\n1\n");
+    lab.write("self.sh", "echo : >> self.sh\n");
+    lab.write("rows.sh", "echo 2 >> data.csv\n");
+    for (script, rows, changed) in
+        [("self.sh", "rows = 1", "self.sh"), ("rows.sh", "rows_from = \"data.csv\"", "data.csv")]
+    {
+        let text = format!(
+            "version = 1\nname = \"own\"\n[command]\nrun = [\"sh\", \"{script}\"]\n{rows}\n[run]\nrepeat = 2\n"
+        );
+        let told = format!("{changed}` changed while the session ran");
+        let ran = run(&lab, &text).exits(5).says(&told);
+        assert_eq!(ran.json()["session"]["completed"], 0, "{ran:#?}");
+    }
+}
+
+#[test]
 fn what_a_repetition_leaves_running_is_ended_before_the_next_begins() {
     let lab = Lab::new();
     // Fails where what the repetition before has left is there still, in the group of the command or in a session of its own.
