@@ -200,6 +200,21 @@ fn a_file_of_rows_whose_path_is_no_text_is_refused_with_its_bytes() {
 }
 
 #[test]
+fn a_word_of_the_command_that_is_no_text_is_refused_where_it_would_be_recorded() {
+    let lab = Lab::new();
+    let with_word = |options: &[&str]| {
+        let options = [["--rows", "1"].as_slice(), options, &["--", "touch"]].concat();
+        let mut own = command(&lab, &options);
+        own.arg(OsStr::from_bytes(b"x\xff"));
+        Ran::of(own)
+    };
+    let ran = with_word(&[]).exits(2).prints_nothing();
+    ran.says("the command has the word \"x\\xFF\", which is not UTF-8").says("`--no-store`");
+    assert!(records(&lab).is_empty() && !lab.store().exists());
+    with_word(&["--no-store"]).exits(0).prints("rows_used");
+}
+
+#[test]
 fn rows_are_reported_by_the_command_or_the_run_has_failed() {
     let lab = Lab::new();
     let reported =
