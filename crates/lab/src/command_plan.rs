@@ -147,6 +147,7 @@ pub(crate) fn find(plan: &CommandPlan, folder: &Path) -> Result<Program> {
     let words: Vec<OsString> = plan.command.program.iter().map(OsString::from).collect();
     let program = Program::find(&words, folder);
     if program.is_there() {
+        launch::check_text(&program.path)?;
         return Ok(program);
     }
     let named = &plan.command.program[0];

@@ -474,6 +474,19 @@ fn what_a_plan_lacks_is_told_before_anything_is_recorded() {
 }
 
 #[test]
+fn a_program_in_a_folder_whose_name_is_no_text_is_refused() {
+    let lab = Lab::new();
+    let folder = lab.path("").join(OsStr::from_bytes(b"plans-\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("tool.sh"), "#!/bin/sh\n").unwrap();
+    std::fs::write(folder.join("plan.toml"), plan(":", 1).replace("\"sh\"", "\"./tool.sh\"")).unwrap();
+    let mut own = lab.command(&["run"]);
+    own.arg(folder.join("plan.toml"));
+    Ran::of(own).exits(2).prints_nothing().says("plans-\\xFF").says("is not UTF-8");
+    assert!(!lab.store().exists());
+}
+
+#[test]
 fn a_plan_of_a_command_is_checked_and_what_is_about_engines_refuses_it() {
     let lab = Lab::new();
     lab.write("plan.toml", plan(":", 4));

@@ -18,7 +18,7 @@ use crate::command_plan::{Prepared, Run, descendants, words_of_left};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::launch::absolute;
+use crate::launch::{absolute, check_text};
 use crate::{plan_file, recording, store};
 
 pub(super) fn carry_out(plan: CommandPlan, arguments: &Arguments, global: &Global) -> Result<Exit> {
@@ -169,6 +169,7 @@ fn with_program(mut plan: CommandPlan, program: Option<&Path>) -> Result<Command
         return Err(Failure::usage(anyhow!("`{}` is no program", path.display()))
             .hint("name the executable that takes the place of the plan's program"));
     }
+    check_text(path)?;
     plan.command.program[0] = absolute(path);
     Ok(plan)
 }
