@@ -112,6 +112,10 @@ fn script(path: &Path) -> Option<Digest> {
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
+    // To open a pipe may take for ever, and to read a device.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut file = File::open(path)?;
     let mut digester = DigestWriter::new(io::sink());
     io::copy(&mut file, &mut digester)?;

@@ -125,6 +125,16 @@ fn a_command_that_never_ran_leaves_no_record_and_the_status_that_shells_give() {
 }
 
 #[test]
+fn a_program_or_a_file_of_rows_that_is_a_pipe_is_not_waited_for() {
+    let lab = Lab::new();
+    lab.fifo("pipe.csv");
+    measure(&lab, &["--rows", "1", "--", "./pipe.csv"]).exits(126);
+    measure(&lab, &["--rows", "1", "--", "/dev/zero"]).exits(126);
+    let ran = measure(&lab, &["--rows-from", "pipe.csv", "--", "true"]).exits(2).prints_nothing();
+    ran.says("`pipe.csv` cannot be read: it is no regular file");
+}
+
+#[test]
 fn a_broken_limit_fails_a_command_that_succeeded_and_names_both_numbers() {
     let lab = Lab::new();
     script(&lab, &["--max-elapsed", "0.01"], "sleep 0.1")
