@@ -12,6 +12,7 @@ use lab_core::plan::{CommandPlan, PlanFile};
 use lab_core::record::{Outcome, SessionHeader};
 use lab_measure::command::NotEnded;
 use lab_runner::{CommandLaunch, CommandOrder, Event, Look, run_command_pairs};
+use rustix::fs::{Access, access};
 
 use super::{Arguments, Design, Ready};
 use crate::command_plan::{Prepared, Run, descendants, words_of_left};
@@ -168,6 +169,10 @@ fn with_program(mut plan: CommandPlan, program: Option<&Path>) -> Result<Command
     if !path.is_file() {
         return Err(Failure::usage(anyhow!("`{}` is no program", path.display()))
             .hint("name the executable that takes the place of the plan's program"));
+    }
+    if access(path, Access::EXEC_OK).is_err() {
+        return Err(Failure::usage(anyhow!("`{}` may not be executed", path.display()))
+            .hint("name the executable that takes the place of the plan's program, or let it be one with `chmod +x`"));
     }
     check_text(path)?;
     plan.command.program[0] = absolute(path);
