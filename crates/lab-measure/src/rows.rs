@@ -109,12 +109,21 @@ impl Format {
 /// When the name stands for no known format, the file cannot be read, or it is not sound in that format.
 pub fn count(path: &Path) -> Result<u64, RowsError> {
     let format = Format::of(path)?;
-    let file = File::open(path).map_err(|source| unreadable(path, source))?;
+    let file = open(path).map_err(|source| unreadable(path, source))?;
     match format {
         Format::Csv { delimiter } => count_csv(path, file, delimiter),
         Format::JsonLines => count_json_lines(path, file),
         Format::Parquet => count_parquet(path, file),
     }
+}
+
+/// Opens a file. What is neither that nor a folder is not opened: a pipe may have no writer, and a device no end.
+fn open(path: &Path) -> io::Result<File> {
+    let kind = path.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    File::open(path)
 }
 
 fn count_csv(path: &Path, file: File, delimiter: u8) -> Result<u64, RowsError> {
@@ -254,6 +263,15 @@ mod tests {
             assert_eq!(error.to_string(), format!("`{}` cannot be read", path.display()));
             assert!(error.source().is_some());
         }
+    }
+
+    #[test]
+    fn a_device_without_end_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("zero.csv");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let error = count(&path).unwrap_err();
+        assert_eq!(error.source().unwrap().to_string(), "it is no regular file");
     }
 
     #[cfg(feature = "parquet")]

@@ -98,6 +98,7 @@ impl<'a> Bench<'a> {
         let instruments = Instruments::open(plan, &hello.device, backend, roots)?;
         let asked_ns = Monotonic.now_ns();
         let model = prepare::obtain_model(plan, &plan_file::folder(path), global)?;
+        launch::check_text(&model.local.path)?;
         let obtaining_ns = Monotonic.now_ns() - asked_ns;
         let workload = prepare::workload(plan, &model.header)?;
         prepare::check(plan, &model.header, &workload, roots)?;

@@ -110,9 +110,20 @@ impl<'a> Prepared<'a> {
                 (LaunchStart::Started, conditions, Outcome::Failed(error))
             }
             Err(error) => (LaunchStart::Failed(error.clone()), Value::Null, Outcome::Failed(error)),
-            Ok(run) => (LaunchStart::Started, conditions, Outcome::Ran(Box::new(beside::judged(run, seen)))),
+            Ok(run) => {
+                let ran = Outcome::Ran(Box::new(beside::judged(run, seen)));
+                (LaunchStart::Started, conditions, self.changed().unwrap_or(ran))
+            }
         };
         Run { launched: Some(CommandLaunch { start, conditions, outcome }), left }
+    }
+
+    /// Refuses what was run where it may not be what the session's fingerprint says.
+    fn changed(&self) -> Option<Outcome> {
+        let path = self.subject.changed(&self.rows)?;
+        let message =
+            format!("`{path}` changed while the session ran: its digest is no longer that of the fingerprint");
+        Some(Outcome::Failed(EngineError::Failed { message }))
     }
 
     /// Returns one run, under an id of its own. The program is named by where it was found: what a session's fingerprint says
@@ -136,6 +147,7 @@ pub(crate) fn find(plan: &CommandPlan, folder: &Path) -> Result<Program> {
     let words: Vec<OsString> = plan.command.program.iter().map(OsString::from).collect();
     let program = Program::find(&words, folder);
     if program.is_there() {
+        launch::check_text(&program.path)?;
         return Ok(program);
     }
     let named = &plan.command.program[0];

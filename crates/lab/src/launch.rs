@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use lab_core::digest::Digest;
 use lab_core::engine::{Engine as _, EngineError, Hello};
 use lab_core::experiment::Layout;
@@ -152,7 +152,17 @@ pub(crate) fn greet(launcher: &Launcher<'_>) -> failure::Result<Hello> {
     Ok(hello)
 }
 
-/// The engine may work in another folder.
+/// Refuses a path that is no text: with its bytes replaced it would be that of another file.
+pub(crate) fn check_text(path: &Path) -> failure::Result<()> {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if whole.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Failure::usage(anyhow!("the path {whole:?} is not UTF-8, and what is run is handed on as text"))
+        .hint("rename the folder or the file, or link to it under a name in UTF-8"))
+}
+
+/// The engine may work in another folder. The path is one that [`check_text`] takes.
 pub(crate) fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }

@@ -1,5 +1,6 @@
 //! Reading a plan, and showing what is wrong with one: line, caret, nearest known key.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -41,8 +42,17 @@ pub(crate) fn load_contract(path: &Path, contract: Contract, colour: Colour) -> 
 }
 
 fn read<T>(path: &Path, colour: Colour, parse: fn(&str) -> std::result::Result<T, PlanErrors>) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    let text = read_text(path).map_err(|error| unreadable(path, &error))?;
     parse(&text).map_err(|errors| Failure::usage(anyhow!(render(&errors, &text, path, colour))))
+}
+
+/// Reads a file. What is neither that nor a folder is not opened: a pipe may have no writer, and a device no end.
+fn read_text(path: &Path) -> io::Result<String> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    std::fs::read_to_string(path)
 }
 
 /// Returns the folder that a plan's relative paths start at.
@@ -50,10 +60,10 @@ pub(crate) fn folder(path: &Path) -> PathBuf {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::usage(anyhow!("cannot read plan `{}`: {error}", path.display()));
     let names = neighbours(path);
-    if error.kind() != std::io::ErrorKind::NotFound || names.is_empty() {
+    if error.kind() != io::ErrorKind::NotFound || names.is_empty() {
         return failure;
     }
     failure.hint(format!("plans here: {}", names.join(", ")))

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,35 @@ use crate::{identity, launch};
 /// A script is smaller than this. What is larger is data, and takes longer to digest than most commands run.
 const LARGEST_SCRIPT_BYTES: u64 = 16 << 20;
 
+/// How a file stood when it was digested: what was written to it since, or put in its place, the digest knows nothing of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stood {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    /// When it was last written to: seconds, and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Stood {
+    /// Looks at a file; nothing where it is not there.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
+
+    fn has_changed(&self) -> bool {
+        Self::of(&self.path).as_ref() != Some(self)
+    }
+}
+
 /// A program, as it was found.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -40,6 +70,8 @@ pub(crate) struct Program {
     pub(crate) script: Option<Digest>,
     /// Place of the script among the words.
     pub(crate) script_at: Option<usize>,
+    /// How the files stood that have a digest here.
+    stood: Vec<Stood>,
 }
 
 impl Program {
@@ -52,8 +84,14 @@ impl Program {
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let script_at = script_at(words, folder);
-        let script = script_at.and_then(|at| script(&folder.join(&words[at])));
-        Self { build: digest_of(&path).ok(), script, script_at, name, path }
+        // They are looked at before they are digested: a change in between is one, too.
+        let mut stood: Vec<Stood> = Stood::of(&path).into_iter().collect();
+        let build = digest_of(&path).ok();
+        let script_path = script_at.map(|at| folder.join(&words[at]));
+        let script_stood = script_path.as_deref().and_then(Stood::of);
+        let script = script_path.as_deref().and_then(script);
+        stood.extend(script_stood.filter(|_| script.is_some()));
+        Self { build, script, script_at, stood, name, path }
     }
 
     /// Returns whether there is such a file. A bare name that no folder of `PATH` has is none in the working directory.
@@ -74,6 +112,10 @@ fn script(path: &Path) -> Option<Digest> {
 }
 
 fn digest_of(path: &Path) -> io::Result<Digest> {
+    // To open a pipe may take for ever, and to read a device.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut file = File::open(path)?;
     let mut digester = DigestWriter::new(io::sink());
     io::copy(&mut file, &mut digester)?;
@@ -89,22 +131,25 @@ pub(crate) struct Rows {
     pub(crate) known: Option<u64>,
     /// SHA-256 of the file that was counted.
     digest: Option<Digest>,
+    /// How that file stood.
+    stood: Option<Stood>,
 }
 
 impl Rows {
     /// Counts the rows of a file, where they come from one. Relative paths start at a folder.
     pub(crate) fn count(source: RowsSource, folder: &Path) -> Result<Self> {
-        let (known, digest) = match &source {
-            RowsSource::Given(rows) => (Some(*rows), None),
-            RowsSource::Reported => (None, None),
+        let (known, digest, stood) = match &source {
+            RowsSource::Given(rows) => (Some(*rows), None, None),
+            RowsSource::Reported => (None, None, None),
             RowsSource::File(file) => {
                 let path = folder.join(file);
+                let stood = Stood::of(&path);
                 let rows = lab_measure::rows::count(&path).map_err(Failure::usage)?;
                 let digest = digest_of(&path).with_context(|| format!("cannot read `{}`", path.display()));
-                (Some(rows), Some(digest.map_err(Failure::usage)?))
+                (Some(rows), Some(digest.map_err(Failure::usage)?), stood)
             }
         };
-        Ok(Self { source, known, digest })
+        Ok(Self { source, known, digest, stood })
     }
 }
 
@@ -140,6 +185,12 @@ impl Subject {
     pub(crate) fn new(program: Program, backend: Backend, roots: Roots, cpu: &Cpu) -> Self {
         let hardware = identity::hardware_part(&roots, cpu).record();
         Self { program, backend, hardware, roots }
+    }
+
+    /// Returns the path of a file that is no longer as it was digested: of the program, its script, or the file of its rows.
+    pub(crate) fn changed(&self, rows: &Rows) -> Option<String> {
+        let mut digested = self.program.stood.iter().chain(&rows.stood);
+        digested.find(|stood| stood.has_changed()).map(|stood| stood.path.display().to_string())
     }
 
     /// Looks at how the machine stands now.
@@ -216,6 +267,10 @@ mod tests {
         assert_eq!((found.script, found.script_at), (Some(Digest::of(b"print(1)")), Some(3)));
         let shell = Program::find(&words(&["sh", "-c", "exit 3"]), folder.path());
         assert!(shell.path.is_absolute() && shell.build.is_some() && shell.script.is_none(), "{shell:?}");
+        assert!(!found.stood.iter().any(Stood::has_changed) && found.stood.len() == 2, "{found:?}");
+        std::fs::write(folder.path().join("train.py"), "print(12)").unwrap();
+        let changed: Vec<bool> = found.stood.iter().map(Stood::has_changed).collect();
+        assert_eq!(changed, [false, true], "the script has other bytes now");
         let absent = Program::find(&words(&["lab-no-such-program"]), folder.path());
         assert!(!absent.is_there() && absent.build.is_none(), "{absent:?}");
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::Args;
 use lab_core::limit::Limit;
+use lab_core::metric::Contract;
 use lab_core::plan::PlanFile;
 use lab_core::record::Session;
 use lab_formats::{check_json, page, table};
@@ -47,8 +48,12 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
     };
     if limits.is_empty() {
         let whose = if plan.is_some() { "the plan" } else { "the session's plan" };
-        return Err(Failure::usage(anyhow!("{whose} sets no limit"))
-            .hint("add `[limits]` to a plan, or try `--plan plans/workflow.toml` (docs/plans.md)"));
+        // No other ready plan has limits, and this one is of one contract.
+        let hint = match session.header.work.contract() {
+            Contract::WorkflowV1 => "add `[limits]` to a plan, or try `--plan plans/workflow.toml` (docs/plans.md)",
+            _ => "add `[limits]` to a plan, and name it with `--plan` (docs/plans.md)",
+        };
+        return Err(Failure::usage(anyhow!("{whose} sets no limit")).hint(hint));
     }
     let check = lab_compare::check::check(&session, &limits);
     match arguments.format {

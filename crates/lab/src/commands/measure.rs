@@ -3,7 +3,7 @@
 mod recorder;
 mod unmeasured;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,17 +159,20 @@ fn not_run(error: CommandError) -> Result<Exit> {
     }
 }
 
-/// Returns the path of a file as a record names it. A path that is no text is refused: with its bytes replaced it would be the
-/// path of another file.
-fn text_of(path: &Path) -> Result<String> {
+/// Returns a word or a path as a record has it. What is no text is refused: with its bytes replaced it would be another.
+fn text_of(given: &OsStr, what_names_it: &str, hint: &str) -> Result<String> {
     let refusal = || {
         Failure::usage(anyhow!(
-            "`--rows-from` names {path:?}, which is not UTF-8; the record of a run names its file as text, and the command was \
-             not started"
+            "{what_names_it} {given:?}, which is not UTF-8; the record of a run has it as text, and the command was not started"
         ))
-        .hint("rename the file, or link to it under a name in UTF-8")
+        .hint(hint)
     };
-    path.to_str().map(str::to_owned).ok_or_else(refusal)
+    given.to_str().map(str::to_owned).ok_or_else(refusal)
+}
+
+/// Returns the path of a file of rows.
+fn rows_file(path: &Path) -> Result<String> {
+    text_of(path.as_os_str(), "`--rows-from` names", "rename the file, or link to it under a name in UTF-8")
 }
 
 impl Arguments {
@@ -179,7 +182,7 @@ impl Arguments {
                     command tells it";
         match (self.rows, &self.rows_from, self.rows_reported) {
             (Some(rows), None, false) => Ok(RowsSource::Given(rows)),
-            (None, Some(file), false) => Ok(RowsSource::File(text_of(file)?)),
+            (None, Some(file), false) => Ok(RowsSource::File(rows_file(file)?)),
             (None, None, true) => Ok(RowsSource::Reported),
             (None, None, false) => Err(Failure::usage(anyhow!(
                 "nothing says how many rows the command uses; it was not started"

@@ -109,6 +109,8 @@ fn another_program_can_take_the_place_of_the_plans() {
     assert_eq!(report["conclusion"], "improved", "{report:#}");
     assert!(report["varied"].as_array().unwrap().iter().all(|own| own["part"] == "engine"), "{report:#}");
     ab(&lab, &["plan.toml", "--engine-a", "nowhere"]).exits(2).says("`nowhere` is no program");
+    lab.write("plain.txt", "");
+    ab(&lab, &["plan.toml", "--engine-a", "plain.txt"]).exits(2).says("`plain.txt` may not be executed");
 }
 
 #[test]

@@ -102,7 +102,11 @@ fn what_is_no_text_file_is_refused() {
     let lab = Lab::new();
     std::fs::create_dir(lab.path("folder.toml")).unwrap();
     lab.run(&["run", "folder.toml"]).exits(2).says("cannot read plan `folder.toml`").says("directory");
-    lab.run(&["run", "/dev/null"]).exits(2).says("missing field");
+    for device in ["/dev/null", "/dev/zero"] {
+        lab.run(&["run", device]).exits(2).says("cannot read plan").says("it is no regular file");
+    }
+    lab.fifo("pipe.toml");
+    lab.run(&["run", "pipe.toml"]).exits(2).says("cannot read plan `pipe.toml`: it is no regular file");
     check(b"version = 1\nname = \"\xff\xfe\"\n", &["cannot read plan `plan.toml`", "UTF-8"]);
     check(b"\0\0\0\0", &["plan `plan.toml` has a mistake"]);
 }

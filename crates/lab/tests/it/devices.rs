@@ -218,6 +218,9 @@ fn what_cannot_be_walked_is_told() {
     lab.run(&IMPORT).exits(2).says("`metrics/link`: it is a symbolic link").prints_nothing();
     std::fs::remove_file(lab.path("metrics/link")).unwrap();
     lab.run(&["import", "device", "absent"]).exits(2).says("`absent`: it cannot be read");
+    lab.fifo("metrics/edge-device-01/inference_metrics_b.json");
+    lab.run(&IMPORT).exits(2).says("inference_metrics_b.json`: it is no regular file").prints_nothing();
+    std::fs::remove_file(lab.path("metrics/edge-device-01/inference_metrics_b.json")).unwrap();
     let locked = lab.path("metrics/edge-device-02");
     std::fs::set_permissions(&locked, Permissions::from_mode(0o000)).unwrap();
     // The superuser reads it all the same.

@@ -59,6 +59,12 @@ impl Lab {
         path
     }
 
+    /// Makes a pipe that has a name and no writer.
+    pub(crate) fn fifo(&self, name: &str) {
+        let status = Command::new("mkfifo").arg(self.path(name)).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     /// Writes a plan as `plan.toml`.
     pub(crate) fn plan(&self, plan: Plan) -> &Self {
         self.write("plan.toml", plan.text());

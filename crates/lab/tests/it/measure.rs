@@ -125,6 +125,16 @@ fn a_command_that_never_ran_leaves_no_record_and_the_status_that_shells_give() {
 }
 
 #[test]
+fn a_program_or_a_file_of_rows_that_is_a_pipe_is_not_waited_for() {
+    let lab = Lab::new();
+    lab.fifo("pipe.csv");
+    measure(&lab, &["--rows", "1", "--", "./pipe.csv"]).exits(126);
+    measure(&lab, &["--rows", "1", "--", "/dev/zero"]).exits(126);
+    let ran = measure(&lab, &["--rows-from", "pipe.csv", "--", "true"]).exits(2).prints_nothing();
+    ran.says("`pipe.csv` cannot be read: it is no regular file");
+}
+
+#[test]
 fn a_broken_limit_fails_a_command_that_succeeded_and_names_both_numbers() {
     let lab = Lab::new();
     script(&lab, &["--max-elapsed", "0.01"], "sleep 0.1")
@@ -197,6 +207,21 @@ fn a_file_of_rows_whose_path_is_no_text_is_refused_with_its_bytes() {
     let ran = Ran::of(own).exits(2).prints_nothing();
     ran.says("`--rows-from` names \"prices-\\xFF.csv\", which is not UTF-8").says("rename the file");
     assert!(!lab.path("started").exists() && records(&lab).is_empty() && !lab.store().exists());
+}
+
+#[test]
+fn a_word_of_the_command_that_is_no_text_is_refused_where_it_would_be_recorded() {
+    let lab = Lab::new();
+    let with_word = |options: &[&str]| {
+        let options = [["--rows", "1"].as_slice(), options, &["--", "touch"]].concat();
+        let mut own = command(&lab, &options);
+        own.arg(OsStr::from_bytes(b"x\xff"));
+        Ran::of(own)
+    };
+    let ran = with_word(&[]).exits(2).prints_nothing();
+    ran.says("the command has the word \"x\\xFF\", which is not UTF-8").says("`--no-store`");
+    assert!(records(&lab).is_empty() && !lab.store().exists());
+    with_word(&["--no-store"]).exits(0).prints("rows_used");
 }
 
 #[test]
@@ -384,6 +409,24 @@ fn a_run_that_fails_makes_the_session_incomplete() {
 }
 
 #[test]
+fn a_script_or_a_file_of_rows_that_changes_under_the_session_fails_its_runs() {
+    let lab = Lab::new();
+    lab.write("data.csv", "n\n1\n");
+    lab.write("self.sh", "echo : >> self.sh\n");
+    lab.write("rows.sh", "echo 2 >> data.csv\n");
+    for (script, rows, changed) in
+        [("self.sh", "rows = 1", "self.sh"), ("rows.sh", "rows_from = \"data.csv\"", "data.csv")]
+    {
+        let text = format!(
+            "version = 1\nname = \"own\"\n[command]\nrun = [\"sh\", \"{script}\"]\n{rows}\n[run]\nrepeat = 2\n"
+        );
+        let told = format!("{changed}` changed while the session ran");
+        let ran = run(&lab, &text).exits(5).says(&told);
+        assert_eq!(ran.json()["session"]["completed"], 0, "{ran:#?}");
+    }
+}
+
+#[test]
 fn what_a_repetition_leaves_running_is_ended_before_the_next_begins() {
     let lab = Lab::new();
     // Fails where what the repetition before has left is there still, in the group of the command or in a session of its own.
@@ -437,6 +480,19 @@ fn what_a_plan_lacks_is_told_before_anything_is_recorded() {
         .exits(2)
         .says("nothing says how many rows")
         .prints_nothing();
+    assert!(!lab.store().exists());
+}
+
+#[test]
+fn a_program_in_a_folder_whose_name_is_no_text_is_refused() {
+    let lab = Lab::new();
+    let folder = lab.path("").join(OsStr::from_bytes(b"plans-\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("tool.sh"), "#!/bin/sh\n").unwrap();
+    std::fs::write(folder.join("plan.toml"), plan(":", 1).replace("\"sh\"", "\"./tool.sh\"")).unwrap();
+    let mut own = lab.command(&["run"]);
+    own.arg(folder.join("plan.toml"));
+    Ran::of(own).exits(2).prints_nothing().says("plans-\\xFF").says("is not UTF-8");
     assert!(!lab.store().exists());
 }
 

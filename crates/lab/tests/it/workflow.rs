@@ -211,6 +211,8 @@ fn a_check_needs_limits_of_the_sessions_own_contract() {
     lab.run(&["check", "@latest"]).exits(2).says("sets no limit").says("--plan plans/workflow.toml");
     lab.run(&["check", "@latest", "--plan", "workflow.toml"]).exits(0).prints("below 10 us");
     lab.measure(Plan::scripted());
+    let without = lab.run(&["check", "@latest"]).exits(2).says("sets no limit");
+    assert!(!without.stderr.contains("workflow.toml"), "{without:#?}");
     lab.run(&["check", "@latest", "--plan", "workflow.toml"])
         .exits(2)
         .says("the plan is of contract workflow.v1 and the session of engine.v0.1");

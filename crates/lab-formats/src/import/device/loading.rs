@@ -178,7 +178,10 @@ fn amount(known: &LoadingKey, value: &Value) -> Result<f64, DocumentError> {
         || DocumentError::wrong(known.key, format!("{} where {expected} was expected", json_excerpt(value)));
     let amount = value.as_f64().filter(is_meant).ok_or_else(complaint)? * known.factor;
     // A sum with zero has no sign of zero, which a store would lose.
-    if amount.is_finite() { Ok(amount + 0.0) } else { Err(complaint()) }
+    if amount.is_finite() {
+        return Ok(amount + 0.0);
+    }
+    Err(DocumentError::wrong(known.key, format!("{} is too great for a number of ms", json_excerpt(value))))
 }
 
 fn text(

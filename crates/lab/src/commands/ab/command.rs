@@ -12,13 +12,14 @@ use lab_core::plan::{CommandPlan, PlanFile};
 use lab_core::record::{Outcome, SessionHeader};
 use lab_measure::command::NotEnded;
 use lab_runner::{CommandLaunch, CommandOrder, Event, Look, run_command_pairs};
+use rustix::fs::{Access, access};
 
 use super::{Arguments, Design, Ready};
 use crate::command_plan::{Prepared, Run, descendants, words_of_left};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::launch::absolute;
+use crate::launch::{absolute, check_text};
 use crate::{plan_file, recording, store};
 
 pub(super) fn carry_out(plan: CommandPlan, arguments: &Arguments, global: &Global) -> Result<Exit> {
@@ -169,6 +170,11 @@ fn with_program(mut plan: CommandPlan, program: Option<&Path>) -> Result<Command
         return Err(Failure::usage(anyhow!("`{}` is no program", path.display()))
             .hint("name the executable that takes the place of the plan's program"));
     }
+    if access(path, Access::EXEC_OK).is_err() {
+        return Err(Failure::usage(anyhow!("`{}` may not be executed", path.display()))
+            .hint("name the executable that takes the place of the plan's program, or let it be one with `chmod +x`"));
+    }
+    check_text(path)?;
     plan.command.program[0] = absolute(path);
     Ok(plan)
 }

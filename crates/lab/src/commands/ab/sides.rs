@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::bench::{Bench, Host};
 use crate::failure::{Failure, Result};
 use crate::global::Global;
-use crate::launch::{Instead, absolute, on_path};
+use crate::launch::{Instead, absolute, check_text, on_path};
 use crate::terminal::say;
 use crate::{plan_file, prepare};
 
@@ -128,5 +128,6 @@ fn program(kind: &EngineKind, named: Option<&Path>) -> Result<PathBuf> {
         }
         (None, EngineKind::Command(words)) => on_path(&words[0]),
     };
+    check_text(&program)?;
     Ok(PathBuf::from(absolute(&program)))
 }

@@ -1,6 +1,7 @@
 //! The session of one measured command. All that takes time or may fail is done before the command starts, or after it ended.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use lab_core::command::{CommandObservation, CommandRun};
@@ -13,7 +14,7 @@ use lab_core::validity::Validity;
 use lab_host::cpu;
 use lab_store::Store;
 
-use super::Arguments;
+use super::{Arguments, text_of};
 use crate::backend;
 use crate::beside::{self, Beside};
 use crate::failure::Result;
@@ -40,6 +41,9 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Opens the store, and looks at the program and the machine.
     pub(super) fn ready(arguments: &Arguments, rows: &Rows, global: &Global) -> Result<Self> {
+        let hint = "write it in UTF-8, or leave the session out with `--no-store`";
+        let word = |word: &OsString| text_of(word, "the command has the word", hint);
+        let words = arguments.command.iter().map(word).collect::<Result<Vec<String>>>()?;
         let roots = global.roots()?;
         let cpu = cpu::probe(&roots);
         let backend = backend::of_command(None, &BTreeMap::new(), &roots, &cpu)?;
@@ -48,7 +52,7 @@ impl Recorder {
         let asked = Asked {
             name: subject.program.name.clone(),
             text: String::new(),
-            words: arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+            words,
             warmup: 0,
             repeat: 1,
             interval: arguments.interval.duration(),

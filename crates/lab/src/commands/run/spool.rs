@@ -95,7 +95,7 @@ impl Spool {
 
     fn send_waiting(&self, line: &mut Line<'_>, sent: &mut Sent) -> Result<(), SpoolError> {
         let deadline_ns = Monotonic.now_ns().saturating_add(ATTEMPT_NS);
-        let mut waiting = VecDeque::from(self.waiting()?);
+        let mut waiting = self.documents(sent)?;
         while let Some(path) = waiting.pop_front() {
             if Monotonic.now_ns() >= deadline_ns {
                 break;
@@ -123,6 +123,20 @@ impl Spool {
         }
         line.close();
         Ok(())
+    }
+
+    /// Lists the documents that wait, and sets aside what is no file: to open a pipe may take for ever.
+    fn documents(&self, sent: &mut Sent) -> Result<VecDeque<PathBuf>, SpoolError> {
+        let mut documents = VecDeque::new();
+        for path in self.waiting()? {
+            match fs::metadata(&path) {
+                Ok(metadata) if !metadata.is_file() => {
+                    sent.set_aside.push(self.set_aside(&path, "it is no regular file")?);
+                }
+                _ => documents.push_back(path),
+            }
+        }
+        Ok(documents)
     }
 
     /// Moves a document out of the way of the others, and returns a sentence about that.
@@ -265,6 +279,18 @@ mod tests {
         assert_eq!(names, ["20251007_103016_c.json", "20251007_103017_b.json"]);
         fs::write(spool.folder().join(".20251007_103018_d.json.part"), b"{").unwrap();
         assert_eq!(spool.waiting().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_file_is_set_aside_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().join("spool"), 2);
+        spool.add("20251007_103015_a.json", b"{}").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", spool.folder().join("x.json")).unwrap();
+        let mut sent = Sent::default();
+        let documents = spool.documents(&mut sent).unwrap();
+        assert_eq!(documents, [spool.folder().join("20251007_103015_a.json")]);
+        assert!(sent.set_aside[0].ends_with("x.json`: it is no regular file"), "{sent:?}");
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Walked {
                 Ok(())
             }
             Some(kind) if metadata.is_file() => self.add(path, folder, kind, metadata.len()),
-            _ => {
+            Some(_) => Err("it is no regular file, and its name is that of one with metrics".to_owned()),
+            None => {
                 self.n_other += 1;
                 Ok(())
             }
