@@ -1,6 +1,7 @@
 //! Reading a plan, and showing what is wrong with one: line, caret, nearest known key.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -46,11 +47,11 @@ fn read<T>(path: &Path, colour: Colour, parse: fn(&str) -> std::result::Result<T
     parse(&text).map_err(|errors| Failure::usage(anyhow!(render(&errors, &text, path, colour))))
 }
 
-/// Reads a file. What is neither that nor a folder is not opened: a pipe may have no writer, and a device no end.
+/// Reads a file, or what a shell writes into a pipe (`lab run <(…)`). A device is not opened: it may have no end.
 fn read_text(path: &Path) -> io::Result<String> {
     let kind = std::fs::metadata(path)?.file_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Err(io::Error::other("it is no regular file"));
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("it is a device"));
     }
     std::fs::read_to_string(path)
 }
