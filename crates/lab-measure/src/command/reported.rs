@@ -29,7 +29,7 @@ pub enum ReportError {
     /// The program wrote something else than a number.
     #[error(
         "the last line that the program wrote to `LAB_ROWS_FILE` or `LAB_ROWS_FD` is `{line}`; expected its number of \
-         rows in decimal digits, below 2^64"
+         rows in decimal digits, at most 2^53"
     )]
     NotANumber {
         /// The start of the line.
@@ -129,7 +129,9 @@ mod tests {
 
     #[test]
     fn a_count_that_no_double_holds_is_refused() {
-        assert!(matches!(last_number("9007199254740993"), Err(ReportError::NotANumber { .. })));
+        let error = last_number("9007199254740993").unwrap_err();
+        assert!(matches!(error, ReportError::NotANumber { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("at most 2^53"), "{error}");
     }
 
     #[test]
