@@ -12,10 +12,12 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lab_core::clock::Clock as _;
 use lab_core::command::CommandRun;
 use lab_core::engine::EngineError;
+use lab_host::clock::Monotonic;
 use lab_measure::Interval;
-use lab_measure::command::{Redirect, RowsChannel, Run};
+use lab_measure::command::{GRACE, Redirect, RowsChannel, Run};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,6 +28,8 @@ use crate::launch::OWN_EXECUTABLE;
 
 /// A signal wakes the wait for an answer; one that comes just before it is heard this much later.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// A supervisor answers within so long from the end of its command's time and grace.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a supervisor is asked to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +110,7 @@ impl Supervisor<'_> {
     }
 
     fn ask(&self, request: &Request) -> io::Result<(String, ExitStatus)> {
+        let patience = request.timeout().saturating_add(GRACE + ANSWER);
         let request = serde_json::to_string(request).expect("a request serialises to JSON");
         let mut child = Command::new(OWN_EXECUTABLE)
             .process_group(0)
@@ -117,20 +122,27 @@ impl Supervisor<'_> {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for a pipe");
-        let answer = self.listen(stdout, &child);
+        let answer = self.listen(stdout, &child, patience);
         let status = child.wait()?;
         Ok((answer?, status))
     }
 
-    /// Reads to the end of the answer, and passes on that the user wants to stop.
-    fn listen(&self, mut stdout: ChildStdout, child: &Child) -> io::Result<String> {
+    /// Reads to the end of the answer, and passes on that the user wants to stop. A supervisor that lasts longer than it may is
+    /// killed, which ends its answer: it keeps its command to the limit of time, unless somebody stopped it.
+    fn listen(&self, mut stdout: ChildStdout, child: &Child, patience: Duration) -> io::Result<String> {
+        let begun_ns = Monotonic.now_ns();
         let mut answer = Vec::new();
         let mut is_told = false;
         loop {
             if !is_told && self.interrupted.load(Ordering::Relaxed) {
-                // It was not waited for, so its number is still its own.
-                let _gone = kill_process(Pid::from_child(child), Signal::INT);
+                send(child, Signal::INT);
+                // One that is stopped hears nothing until it goes on.
+                send(child, Signal::CONT);
                 is_told = true;
+            }
+            if since(begun_ns) >= patience {
+                send(child, Signal::KILL);
+                return Ok(String::from_utf8_lossy(&answer).into_owned());
             }
             let n_ready = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&LOOK_EVERY));
             match n_ready {
@@ -149,6 +161,16 @@ impl Supervisor<'_> {
     }
 }
 
+/// Sends a signal to a supervisor that was not waited for, so that its number is still its own.
+fn send(child: &Child, signal: Signal) {
+    // Fails only where it is gone.
+    let _gone = kill_process(Pid::from_child(child), signal);
+}
+
+fn since(begun_ns: u64) -> Duration {
+    Duration::from_nanos(Monotonic.now_ns().saturating_sub(begun_ns))
+}
+
 fn not_run(message: String) -> EngineError {
     EngineError::Start { message }
 }
@@ -165,6 +187,16 @@ fn unwatched(status: ExitStatus) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_supervisor_that_lasts_longer_than_it_may_is_killed_without_an_answer() {
+        let (folder, environment, interrupted) = (Path::new("."), BTreeMap::new(), AtomicBool::new(false));
+        let supervisor = Supervisor { folder, environment: &environment, interrupted: &interrupted };
+        let mut child = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        assert_eq!(supervisor.listen(stdout, &child, Duration::ZERO).unwrap(), "");
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 
     #[test]
     fn how_a_supervisor_ended_that_gave_no_answer_is_told() {

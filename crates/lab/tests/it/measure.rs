@@ -6,10 +6,10 @@ use std::path::Path;
 
 use lab_core::record::{Outcome, SessionStatus};
 use lab_core::validity;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Lab, Ran, wait_for};
+use crate::harness::{Lab, Ran, Running, wait_for};
 use crate::kills;
 use crate::plan::Plan;
 use crate::schema;
@@ -478,19 +478,35 @@ fn sessions_of_a_plan_are_compared_with_one_another_and_with_no_engines() {
     lab.run(&["history", "plan.toml", "--metric", "elapsed_sec"]).exits(0).prints("own");
 }
 
-#[test]
-fn ctrl_c_ends_the_command_and_the_session_in_order() {
-    let lab = Lab::new();
-    lab.write("plan.toml", plan("echo $$ > begun; exec sleep 600", 2));
+/// Starts a session whose command tells its number and goes on with a script. Returns that number when it has.
+fn sleeping(lab: &Lab, script: &str) -> (Running, u32) {
+    lab.write("plan.toml", plan(&format!("echo $$ > begun; {script}"), 2));
     let running = lab.start(&["run", "plan.toml", "--format", "json"]);
     let sleeper = wait_for("the command", || {
         let text = std::fs::read_to_string(lab.path("begun")).ok()?;
-        text.strip_suffix('\n')?.parse::<u32>().ok()
+        text.strip_suffix('\n')?.parse().ok()
     });
-    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    (running, sleeper)
+}
+
+#[test]
+fn ctrl_c_ends_the_command_and_the_session_in_order() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "exec sleep 600");
+    kills::send(running.id(), Signal::INT);
     let document = running.finish().exits(130).says("interrupted").json();
     assert_eq!(document["session"]["status"], "interrupted");
     assert_eq!(document["failures"], json!([]), "an interruption is no failure");
     assert!(!Path::new(&format!("/proc/{sleeper}")).exists(), "the command outlived the session");
+}
+
+#[test]
+fn ctrl_c_reaches_a_command_whose_supervisor_is_stopped() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "kill -STOP $PPID; exec sleep 600");
+    let (_, supervisor) = kills::state_and_parent(sleeper).unwrap();
+    wait_for("the stop", || (kills::state_and_parent(supervisor)?.0 == "T").then_some(()));
+    kills::send(running.id(), Signal::INT);
+    running.finish().exits(130).says("interrupted");
+    assert!(!kills::is_alive(sleeper), "the command outlived the session");
 }
