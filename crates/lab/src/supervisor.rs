@@ -25,9 +25,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::launch::OWN_EXECUTABLE;
+use crate::terminal::say;
 
 /// A signal wakes the wait for an answer; one that comes just before it is heard this much later.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// A command that has not ended so long after the user asked for it may take its time: that is said.
+const PROMPT: Duration = Duration::from_secs(1);
 /// A supervisor answers within so long from the end of its command's time and grace.
 const ANSWER: Duration = Duration::from_secs(10);
 
@@ -132,13 +135,17 @@ impl Supervisor<'_> {
     fn listen(&self, mut stdout: ChildStdout, child: &Child, patience: Duration) -> io::Result<String> {
         let begun_ns = Monotonic.now_ns();
         let mut answer = Vec::new();
-        let mut is_told = false;
+        let (mut told_ns, mut is_noted): (Option<u64>, bool) = (None, false);
         loop {
-            if !is_told && self.interrupted.load(Ordering::Relaxed) {
+            if told_ns.is_none() && self.interrupted.load(Ordering::Relaxed) {
                 send(child, Signal::INT);
                 // One that is stopped hears nothing until it goes on.
                 send(child, Signal::CONT);
-                is_told = true;
+                told_ns = Some(Monotonic.now_ns());
+            }
+            if !is_noted && told_ns.is_some_and(|told_ns| since(told_ns) >= PROMPT) {
+                say("note: waiting for the command to end; Ctrl-C again ends lab at once");
+                is_noted = true;
             }
             if since(begun_ns) >= patience {
                 send(child, Signal::KILL);

@@ -510,3 +510,16 @@ fn ctrl_c_reaches_a_command_whose_supervisor_is_stopped() {
     running.finish().exits(130).says("interrupted");
     assert!(!kills::is_alive(sleeper), "the command outlived the session");
 }
+
+#[test]
+fn a_command_that_does_not_heed_ctrl_c_is_waited_for_and_lab_says_so() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "trap '' INT; echo > heedless; exec sleep 600");
+    wait_for("the trap", || lab.path("heedless").exists().then_some(()));
+    kills::send(running.id(), Signal::INT);
+    let note = "note: waiting for the command to end; Ctrl-C again ends lab at once";
+    wait_for("the note", || running.said().contains(note).then_some(()));
+    assert!(kills::is_alive(sleeper), "it was ended");
+    kills::send(sleeper, Signal::KILL);
+    running.finish().exits(130).says("interrupted");
+}
