@@ -5,7 +5,8 @@
 //! every run starts at nothing, and equal peaks give equal figures.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -19,6 +20,7 @@ use lab_host::clock::Monotonic;
 use lab_measure::Interval;
 use lab_measure::command::{GRACE, Redirect, RowsChannel, Run};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
@@ -114,14 +116,13 @@ impl Supervisor<'_> {
 
     fn ask(&self, request: &Request) -> io::Result<(String, ExitStatus)> {
         let patience = request.timeout().saturating_add(GRACE + ANSWER);
-        let request = serde_json::to_string(request).expect("a request serialises to JSON");
         let mut child = Command::new(OWN_EXECUTABLE)
             .process_group(0)
-            .args(["supervise", "--ends-with", &std::process::id().to_string(), &request])
+            .args(["supervise", "--ends-with", &std::process::id().to_string()])
             .current_dir(self.folder)
             .env_clear()
             .envs(self.environment)
-            .stdin(Stdio::null())
+            .stdin(handed_over(request)?)
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for a pipe");
@@ -166,6 +167,14 @@ impl Supervisor<'_> {
             }
         }
     }
+}
+
+/// Returns a request as a file in memory: one argument holds 128 KiB, and a pipe what somebody reads.
+fn handed_over(request: &Request) -> io::Result<File> {
+    let mut file = File::from(memfd_create("lab-request", MemfdFlags::CLOEXEC)?);
+    serde_json::to_writer(&mut file, request)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Sends a signal to a supervisor that was not waited for, so that its number is still its own.

@@ -358,6 +358,15 @@ fn a_plans_command_works_in_the_plans_folder_with_an_environment_of_its_own() {
 }
 
 #[test]
+fn a_plans_command_may_have_more_words_than_one_argument_holds_and_has_no_input() {
+    let lab = Lab::new();
+    let word = "x".repeat(100_000);
+    let text = plan("test $(wc -c) -eq 0 -a ${#1} -eq 100000 -a ${#2} -eq 100000", 1);
+    let text = text.replace("]\nrows", &format!(", \"sh\", \"{word}\", \"{word}\"]\nrows"));
+    run(&lab, &text).exits(0);
+}
+
+#[test]
 fn repetitions_of_equal_peak_have_equal_figures_though_no_look_met_the_peak() {
     let lab = Lab::new();
     let text = "version = 1\nname = \"own\"\n[command]\n\
