@@ -64,6 +64,7 @@ impl Request {
             interval,
             limit: Some(self.timeout()),
             adopts: true,
+            ends_with_starter: true,
             ..Run::new(&self.program)
         }
     }

@@ -6,7 +6,8 @@ use std::io;
 use anyhow::Context as _;
 use clap::Args;
 use lab_engine::launcher;
-use lab_measure::command::Descendants;
+use lab_measure::command::{Descendants, GRACE};
+use rustix::process::getppid;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -21,8 +22,9 @@ pub(crate) struct Arguments {}
 pub(crate) fn carry_out(_arguments: &Arguments) -> Result<Exit> {
     let request = take_request()?;
     launcher::pin_to(&request.cores).context("cannot keep to the plan's cores").map_err(Failure::run)?;
+    let starter = getppid();
     // Orphans of the command stay here while it runs, and go on to the process that started this one.
-    let _adopted = Descendants::from_now_on("/proc")
+    let mut adopted = Descendants::from_now_on("/proc")
         .context("cannot keep track of what the command starts")
         .map_err(Failure::run)?;
     let answer = match request.run().carry_out() {
@@ -32,6 +34,10 @@ pub(crate) fn carry_out(_arguments: &Arguments) -> Result<Exit> {
         }
         Err(error) => Answer::NotRun(Failure::run(error).sentence()),
     };
+    if getppid() != starter {
+        // It is gone, and what the command left is nobody's to end.
+        let _left = adopted.end(GRACE);
+    }
     print(&(serde_json::to_string(&answer).expect("an answer serialises to JSON") + "\n"))?;
     Ok(Exit::Pass)
 }

@@ -532,3 +532,17 @@ fn a_command_that_does_not_heed_ctrl_c_is_waited_for_and_lab_says_so() {
     kills::send(sleeper, Signal::KILL);
     running.finish().exits(130).says("interrupted");
 }
+
+#[test]
+fn a_command_that_heeds_no_request_ends_soon_after_a_lab_that_was_killed() {
+    let lab = Lab::new();
+    let script = "setsid sleep 600 & echo $! > left; trap '' TERM; echo > heedless; exec sleep 600";
+    let (running, sleeper) = sleeping(&lab, script);
+    wait_for("the trap", || lab.path("heedless").exists().then_some(()));
+    let left = numbers(&lab, "left")[0];
+    kills::send(running.id(), Signal::KILL);
+    assert_eq!(running.finish().status, None, "killed by a signal");
+    for pid in [sleeper, left] {
+        wait_for("the end of what lab ran", || (!kills::is_alive(pid)).then_some(()));
+    }
+}
