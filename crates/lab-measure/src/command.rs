@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process_group, waitid};
 
 use self::deadline::Deadline;
 pub use self::deadline::GRACE;
@@ -98,6 +98,8 @@ pub struct Run {
     /// Whether this process adopts orphans ([`Descendants::from_now_on`]) and waits for no other child meanwhile: then those
     /// that have ended are waited for while the program runs, or one that leaves many behind would run out of processes.
     pub adopts: bool,
+    /// Whether the program is to end when the process that started this one does, with the grace of one whose time is up.
+    pub ends_with_starter: bool,
 }
 
 /// A run that has ended.
@@ -174,7 +176,7 @@ impl Finished {
 impl Run {
     /// Returns a run of a program with its arguments: standard output inherited, rows may be reported, memory
     /// looked at every 100 ms, no limit of time, nothing added to the environment, procfs in `/proc`, no
-    /// orphans adopted.
+    /// orphans adopted, and whoever started this process may end before.
     pub fn new<Word: Into<OsString>>(command: impl IntoIterator<Item = Word>) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
@@ -185,6 +187,7 @@ impl Run {
             environment: Vec::new(),
             procfs: PathBuf::from("/proc"),
             adopts: false,
+            ends_with_starter: false,
         }
     }
 
@@ -198,10 +201,12 @@ impl Run {
             RowsChannel::Offered => Some(Channel::open().map_err(not_measured("no file for its rows"))?),
             RowsChannel::Closed => None,
         };
+        // Asked before signals are heard: until then the end of that process, which is told by one, ends this one, too.
+        let starter = if self.ends_with_starter { getppid() } else { None };
         let listener = Listener::begin(&self.procfs).map_err(not_measured("signals cannot be heard"))?;
         let before = Kept::now(&self.procfs);
         let (mut child, begun_ns) = self.start(channel.as_ref())?;
-        let watched = self.watch(&child, listener, begun_ns);
+        let watched = self.watch(&child, listener, starter, begun_ns);
         if watched.is_err() {
             end(&mut child);
         }
@@ -242,11 +247,18 @@ impl Run {
     }
 
     /// Watches a program to its end, which leaves it to be waited for.
-    fn watch(&self, child: &Child, listener: Listener, begun_ns: u64) -> io::Result<Watched> {
+    fn watch(
+        &self,
+        child: &Child,
+        listener: Listener,
+        starter: Option<Pid>,
+        begun_ns: u64,
+    ) -> io::Result<Watched> {
         let pid = Pid::from_child(child);
         let tree = Tree::new(&self.procfs, child.id()).adopting(self.adopts);
         let watch = Watch::start(tree, self.interval, Past::Counted)?;
-        let deadline = self.limit.map(|limit| Deadline::start(limit, pid)).transpose()?;
+        let may_be_ended = self.limit.is_some() || starter.is_some();
+        let deadline = may_be_ended.then(|| Deadline::start(self.limit, starter, pid)).transpose()?;
         let passing = listener.pass_on_to(pid)?;
         let waited = wait_for_end(pid);
         let elapsed_ns = now_ns().saturating_sub(begun_ns);

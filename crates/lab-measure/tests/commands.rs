@@ -92,6 +92,17 @@ fn a_report_that_is_no_number_is_quoted_and_the_run_is_measured_all_the_same() {
 }
 
 #[test]
+fn what_takes_the_place_of_the_file_of_rows_is_read_if_it_is_a_file_and_never_waited_for() {
+    let rows = |script: &str| finished(script).rows_reported;
+    let moved = "echo 9 > \"$LAB_ROWS_FILE.new\"; mv \"$LAB_ROWS_FILE.new\" \"$LAB_ROWS_FILE\"";
+    assert_eq!(rows(moved).unwrap(), Some(9));
+    let pipe = rows("rm \"$LAB_ROWS_FILE\"; mkfifo \"$LAB_ROWS_FILE\"");
+    assert!(matches!(pipe, Err(ReportError::NotAFile)), "{pipe:?}");
+    let to_itself = rows("rm \"$LAB_ROWS_FILE\"; ln -s \"$LAB_ROWS_FILE\" \"$LAB_ROWS_FILE\"");
+    assert!(matches!(to_itself, Err(ReportError::Unreadable { .. })), "{to_itself:?}");
+}
+
+#[test]
 fn a_program_that_may_not_report_finds_no_way_to() {
     let mut run = shell("[ -z \"$LAB_ROWS_FILE$LAB_ROWS_FD\" ]");
     run.rows = RowsChannel::Closed;

@@ -56,8 +56,13 @@ fn rows_used(finished: &Finished, rows: Option<u64>) -> Reading<u64> {
             "it reported none; it writes their number, in decimal digits, to the file that `LAB_ROWS_FILE` names"
                 .to_owned(),
         ),
-        (None, Err(error)) => Reading::Unavailable(error.to_string()),
+        (None, Err(error)) => Reading::Unavailable(with_causes(error)),
     }
+}
+
+fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let sentences = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    sentences.collect::<Vec<_>>().join(": ")
 }
 
 fn failure(finished: &Finished, limit: Option<Duration>) -> Option<CommandFailure> {
@@ -85,6 +90,8 @@ fn memory(peak: &watch::MemoryPeak) -> MemoryPeak {
 #[cfg(test)]
 mod tests {
     use std::process::ExitStatus;
+
+    use lab_measure::command::ReportError;
 
     use super::*;
 
@@ -127,6 +134,14 @@ mod tests {
         assert!(reason.contains("LAB_ROWS_FILE"), "{reason}");
         // Its own failure is the greater one.
         assert_eq!(of(&finished(3 << 8), None).failure, Some(CommandFailure::Exited(3)));
+    }
+
+    #[test]
+    fn why_reported_rows_cannot_be_read_is_told_with_its_cause() {
+        let source = std::io::Error::other("the disk is gone");
+        let unread = Finished { rows_reported: Err(ReportError::Unreadable { source }), ..finished(0) };
+        let Some(CommandFailure::Rows(reason)) = of(&unread, None).failure else { panic!("rows") };
+        assert!(reason.ends_with("cannot be read: the disk is gone"), "{reason}");
     }
 
     #[test]

@@ -5,27 +5,36 @@
 //! every run starts at nothing, and equal peaks give equal figures.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lab_core::clock::Clock as _;
 use lab_core::command::CommandRun;
 use lab_core::engine::EngineError;
+use lab_host::clock::Monotonic;
 use lab_measure::Interval;
-use lab_measure::command::{Redirect, RowsChannel, Run};
+use lab_measure::command::{GRACE, Redirect, RowsChannel, Run};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::launch::OWN_EXECUTABLE;
+use crate::terminal::say;
 
 /// A signal wakes the wait for an answer; one that comes just before it is heard this much later.
 const LOOK_EVERY: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// A command that has not ended so long after the user asked for it may take its time: that is said.
+const PROMPT: Duration = Duration::from_secs(1);
+/// A supervisor answers within so long from the end of its command's time and grace.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// What a supervisor is asked to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +64,7 @@ impl Request {
             interval,
             limit: Some(self.timeout()),
             adopts: true,
+            ends_with_starter: true,
             ..Run::new(&self.program)
         }
     }
@@ -106,31 +116,42 @@ impl Supervisor<'_> {
     }
 
     fn ask(&self, request: &Request) -> io::Result<(String, ExitStatus)> {
-        let request = serde_json::to_string(request).expect("a request serialises to JSON");
+        let patience = request.timeout().saturating_add(GRACE + ANSWER);
         let mut child = Command::new(OWN_EXECUTABLE)
             .process_group(0)
-            .args(["supervise", "--ends-with", &std::process::id().to_string(), &request])
+            .args(["supervise", "--ends-with", &std::process::id().to_string()])
             .current_dir(self.folder)
             .env_clear()
             .envs(self.environment)
-            .stdin(Stdio::null())
+            .stdin(handed_over(request)?)
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().expect("it was asked for a pipe");
-        let answer = self.listen(stdout, &child);
+        let answer = self.listen(stdout, &child, patience);
         let status = child.wait()?;
         Ok((answer?, status))
     }
 
-    /// Reads to the end of the answer, and passes on that the user wants to stop.
-    fn listen(&self, mut stdout: ChildStdout, child: &Child) -> io::Result<String> {
+    /// Reads to the end of the answer, and passes on that the user wants to stop. A supervisor that lasts longer than it may is
+    /// killed, which ends its answer: it keeps its command to the limit of time, unless somebody stopped it.
+    fn listen(&self, mut stdout: ChildStdout, child: &Child, patience: Duration) -> io::Result<String> {
+        let begun_ns = Monotonic.now_ns();
         let mut answer = Vec::new();
-        let mut is_told = false;
+        let (mut told_ns, mut is_noted): (Option<u64>, bool) = (None, false);
         loop {
-            if !is_told && self.interrupted.load(Ordering::Relaxed) {
-                // It was not waited for, so its number is still its own.
-                let _gone = kill_process(Pid::from_child(child), Signal::INT);
-                is_told = true;
+            if told_ns.is_none() && self.interrupted.load(Ordering::Relaxed) {
+                send(child, Signal::INT);
+                // One that is stopped hears nothing until it goes on.
+                send(child, Signal::CONT);
+                told_ns = Some(Monotonic.now_ns());
+            }
+            if !is_noted && told_ns.is_some_and(|told_ns| since(told_ns) >= PROMPT) {
+                say("note: waiting for the command to end; Ctrl-C again ends lab at once");
+                is_noted = true;
+            }
+            if since(begun_ns) >= patience {
+                send(child, Signal::KILL);
+                return Ok(String::from_utf8_lossy(&answer).into_owned());
             }
             let n_ready = poll(&mut [PollFd::new(&stdout, PollFlags::IN)], Some(&LOOK_EVERY));
             match n_ready {
@@ -149,6 +170,24 @@ impl Supervisor<'_> {
     }
 }
 
+/// Returns a request as a file in memory: one argument holds 128 KiB, and a pipe what somebody reads.
+fn handed_over(request: &Request) -> io::Result<File> {
+    let mut file = File::from(memfd_create("lab-request", MemfdFlags::CLOEXEC)?);
+    serde_json::to_writer(&mut file, request)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// Sends a signal to a supervisor that was not waited for, so that its number is still its own.
+fn send(child: &Child, signal: Signal) {
+    // Fails only where it is gone.
+    let _gone = kill_process(Pid::from_child(child), signal);
+}
+
+fn since(begun_ns: u64) -> Duration {
+    Duration::from_nanos(Monotonic.now_ns().saturating_sub(begun_ns))
+}
+
 fn not_run(message: String) -> EngineError {
     EngineError::Start { message }
 }
@@ -165,6 +204,16 @@ fn unwatched(status: ExitStatus) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_supervisor_that_lasts_longer_than_it_may_is_killed_without_an_answer() {
+        let (folder, environment, interrupted) = (Path::new("."), BTreeMap::new(), AtomicBool::new(false));
+        let supervisor = Supervisor { folder, environment: &environment, interrupted: &interrupted };
+        let mut child = Command::new("sleep").arg("600").stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        assert_eq!(supervisor.listen(stdout, &child, Duration::ZERO).unwrap(), "");
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
 
     #[test]
     fn how_a_supervisor_ended_that_gave_no_answer_is_told() {

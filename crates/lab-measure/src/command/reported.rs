@@ -2,12 +2,14 @@
 //!
 //! The program finds the file's path in `LAB_ROWS_FILE`, and in `LAB_ROWS_FD` the number of a descriptor that is
 //! open for appending to it. It writes a decimal number and a line break by either way, once or as often as it
-//! likes: the last line that is not empty counts.
+//! likes: the last line that is not empty counts. It may put another file in the place of that one; what is no file is not
+//! read, since a pipe without a writer would be waited for without end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_setfd};
 use tempfile::NamedTempFile;
 
@@ -27,12 +29,18 @@ pub enum ReportError {
     /// The program wrote something else than a number.
     #[error(
         "the last line that the program wrote to `LAB_ROWS_FILE` or `LAB_ROWS_FD` is `{line}`; expected its number of \
-         rows in decimal digits, below 2^64"
+         rows in decimal digits, at most 2^53"
     )]
     NotANumber {
         /// The start of the line.
         line: String,
     },
+    /// The program put something else in the place of the file: a pipe, a folder, a device.
+    #[error(
+        "the program put something that is no regular file where `LAB_ROWS_FILE` is; expected a file whose last line is \
+         its number of rows"
+    )]
+    NotAFile,
     /// The file is there and cannot be read.
     #[error("what the program wrote to `LAB_ROWS_FILE` or `LAB_ROWS_FD` cannot be read")]
     Unreadable {
@@ -63,17 +71,28 @@ impl Channel {
 
     /// Returns the rows that were reported, if any were.
     pub(super) fn rows(&self) -> Result<Option<u64>, ReportError> {
-        match tail(self.path()) {
-            Ok(bytes) => last_number(&String::from_utf8_lossy(&bytes)),
+        let unreadable = |source| ReportError::Unreadable { source };
+        let file = match open(self.path()) {
+            Ok(file) => file,
             // The program has removed it, so there is nothing to be read in it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(ReportError::Unreadable { source }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(unreadable(source)),
+        };
+        if !file.metadata().map_err(unreadable)?.is_file() {
+            return Err(ReportError::NotAFile);
         }
+        let bytes = tail(file).map_err(unreadable)?;
+        last_number(&String::from_utf8_lossy(&bytes))
     }
 }
 
-fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+/// Opens what is at a path for reading, without waiting for anybody to write to it.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+fn tail(mut file: File) -> io::Result<Vec<u8>> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut bytes = Vec::new();
@@ -110,7 +129,9 @@ mod tests {
 
     #[test]
     fn a_count_that_no_double_holds_is_refused() {
-        assert!(matches!(last_number("9007199254740993"), Err(ReportError::NotANumber { .. })));
+        let error = last_number("9007199254740993").unwrap_err();
+        assert!(matches!(error, ReportError::NotANumber { .. }), "{error:?}");
+        assert!(error.to_string().ends_with("at most 2^53"), "{error}");
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use lab_core::record::{Outcome, SessionStatus};
 use lab_core::validity;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Lab, Ran, wait_for};
+use crate::harness::{Lab, Ran, Running, wait_for};
 use crate::kills;
 use crate::plan::Plan;
 use crate::schema;
@@ -383,6 +383,15 @@ fn a_plans_command_works_in_the_plans_folder_with_an_environment_of_its_own() {
 }
 
 #[test]
+fn a_plans_command_may_have_more_words_than_one_argument_holds_and_has_no_input() {
+    let lab = Lab::new();
+    let word = "x".repeat(100_000);
+    let text = plan("test $(wc -c) -eq 0 -a ${#1} -eq 100000 -a ${#2} -eq 100000", 1);
+    let text = text.replace("]\nrows", &format!(", \"sh\", \"{word}\", \"{word}\"]\nrows"));
+    run(&lab, &text).exits(0);
+}
+
+#[test]
 fn repetitions_of_equal_peak_have_equal_figures_though_no_look_met_the_peak() {
     let lab = Lab::new();
     let text = "version = 1\nname = \"own\"\n[command]\n\
@@ -534,19 +543,62 @@ fn sessions_of_a_plan_are_compared_with_one_another_and_with_no_engines() {
     lab.run(&["history", "plan.toml", "--metric", "elapsed_sec"]).exits(0).prints("own");
 }
 
-#[test]
-fn ctrl_c_ends_the_command_and_the_session_in_order() {
-    let lab = Lab::new();
-    lab.write("plan.toml", plan("echo $$ > begun; exec sleep 600", 2));
+/// Starts a session whose command tells its number and goes on with a script. Returns that number when it has.
+fn sleeping(lab: &Lab, script: &str) -> (Running, u32) {
+    lab.write("plan.toml", plan(&format!("echo $$ > begun; {script}"), 2));
     let running = lab.start(&["run", "plan.toml", "--format", "json"]);
     let sleeper = wait_for("the command", || {
         let text = std::fs::read_to_string(lab.path("begun")).ok()?;
-        text.strip_suffix('\n')?.parse::<u32>().ok()
+        text.strip_suffix('\n')?.parse().ok()
     });
-    let pid = Pid::from_raw(i32::try_from(running.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    (running, sleeper)
+}
+
+#[test]
+fn ctrl_c_ends_the_command_and_the_session_in_order() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "exec sleep 600");
+    kills::send(running.id(), Signal::INT);
     let document = running.finish().exits(130).says("interrupted").json();
     assert_eq!(document["session"]["status"], "interrupted");
     assert_eq!(document["failures"], json!([]), "an interruption is no failure");
     assert!(!Path::new(&format!("/proc/{sleeper}")).exists(), "the command outlived the session");
+}
+
+#[test]
+fn ctrl_c_reaches_a_command_whose_supervisor_is_stopped() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "kill -STOP $PPID; exec sleep 600");
+    let (_, supervisor) = kills::state_and_parent(sleeper).unwrap();
+    wait_for("the stop", || (kills::state_and_parent(supervisor)?.0 == "T").then_some(()));
+    kills::send(running.id(), Signal::INT);
+    running.finish().exits(130).says("interrupted");
+    assert!(!kills::is_alive(sleeper), "the command outlived the session");
+}
+
+#[test]
+fn a_command_that_does_not_heed_ctrl_c_is_waited_for_and_lab_says_so() {
+    let lab = Lab::new();
+    let (running, sleeper) = sleeping(&lab, "trap '' INT; echo > heedless; exec sleep 600");
+    wait_for("the trap", || lab.path("heedless").exists().then_some(()));
+    kills::send(running.id(), Signal::INT);
+    let note = "note: waiting for the command to end; Ctrl-C again ends lab at once";
+    wait_for("the note", || running.said().contains(note).then_some(()));
+    assert!(kills::is_alive(sleeper), "it was ended");
+    kills::send(sleeper, Signal::KILL);
+    running.finish().exits(130).says("interrupted");
+}
+
+#[test]
+fn a_command_that_heeds_no_request_ends_soon_after_a_lab_that_was_killed() {
+    let lab = Lab::new();
+    let script = "setsid sleep 600 & echo $! > left; trap '' TERM; echo > heedless; exec sleep 600";
+    let (running, sleeper) = sleeping(&lab, script);
+    wait_for("the trap", || lab.path("heedless").exists().then_some(()));
+    let left = numbers(&lab, "left")[0];
+    kills::send(running.id(), Signal::KILL);
+    assert_eq!(running.finish().status, None, "killed by a signal");
+    for pid in [sleeper, left] {
+        wait_for("the end of what lab ran", || (!kills::is_alive(pid)).then_some(()));
+    }
 }
