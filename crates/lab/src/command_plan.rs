@@ -121,8 +121,9 @@ impl<'a> Prepared<'a> {
     /// Refuses what was run where it may not be what the session's fingerprint says.
     fn changed(&self) -> Option<Outcome> {
         let path = self.subject.changed(&self.rows)?;
-        let message =
-            format!("`{path}` changed while the session ran: its digest is no longer that of the fingerprint");
+        let message = format!(
+            "`{path}` changed while the session ran: its digest is no longer that of the fingerprint"
+        );
         Some(Outcome::Failed(EngineError::Failed { message }))
     }
 

@@ -50,7 +50,9 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
         let whose = if plan.is_some() { "the plan" } else { "the session's plan" };
         // No other ready plan has limits, and this one is of one contract.
         let hint = match session.header.work.contract() {
-            Contract::WorkflowV1 => "add `[limits]` to a plan, or try `--plan plans/workflow.toml` (docs/plans.md)",
+            Contract::WorkflowV1 => {
+                "add `[limits]` to a plan, or try `--plan plans/workflow.toml` (docs/plans.md)"
+            }
             _ => "add `[limits]` to a plan, and name it with `--plan` (docs/plans.md)",
         };
         return Err(Failure::usage(anyhow!("{whose} sets no limit")).hint(hint));

@@ -126,7 +126,7 @@ fn a_reader_that_hangs_up_early_is_no_failure() {
 fn a_standard_output_that_cannot_be_written_is_a_failure() {
     let lab = Lab::new();
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    on_other_stdout(lab.command(&["metrics"]), full).exits(5).says("standard output cannot be written");
+    on_other_stdout(lab.command(&["metrics"]), full).exits(5).says("cannot write to standard output");
 }
 
 #[test]
