@@ -16,7 +16,7 @@ use lab_core::record::{Launch, LaunchStart, Outcome, Repetition, RepetitionKind,
 use serde_json::Value;
 
 use crate::event::Event;
-use crate::pairs::{Decision, Look, MOST_LOST_IN_A_ROW};
+use crate::pairs::{Decision, Look, MOST_LOST_IN_A_ROW, status_of};
 
 /// What a paired experiment of commands carries out.
 #[derive(Debug, Clone, Copy)]
@@ -186,11 +186,7 @@ impl<E> CommandPairs<'_, E> {
     }
 
     fn status(&self) -> SessionStatus {
-        match (self.n_complete, self.has_failed) {
-            (0, _) => SessionStatus::Failed,
-            (_, true) => SessionStatus::Incomplete,
-            (_, false) => SessionStatus::Completed,
-        }
+        status_of(self.n_complete, self.has_failed)
     }
 }
 

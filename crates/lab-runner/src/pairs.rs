@@ -389,11 +389,16 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
     }
 
     fn status(&self) -> SessionStatus {
-        match (self.n_complete, self.has_failed) {
-            (0, _) => SessionStatus::Failed,
-            (_, true) => SessionStatus::Incomplete,
-            (_, false) => SessionStatus::Completed,
-        }
+        status_of(self.n_complete, self.has_failed)
+    }
+}
+
+/// Returns how the sessions of both sides end, where nobody stopped the experiment.
+pub(crate) fn status_of(n_complete: u32, has_failed: bool) -> SessionStatus {
+    match (n_complete, has_failed) {
+        (0, _) => SessionStatus::Failed,
+        (_, true) => SessionStatus::Incomplete,
+        (_, false) => SessionStatus::Completed,
     }
 }
 

@@ -17,6 +17,7 @@ mod bad_stores;
 mod baselines;
 mod boundaries;
 mod calibrating;
+mod command_plans;
 mod comparing;
 mod devices;
 mod energy;
