@@ -26,6 +26,10 @@ pub(crate) const GREATEST_SHARE_OF_PAIR: f64 = 0.05;
 pub(crate) const LEAST_LEFT: f64 = 0.5;
 /// How sure a contradiction must be.
 const CONTRADICTION: f64 = 0.99;
+/// How sure the first uninterrupted repetitions must be that they lie apart from the pairs, to ask for more of them.
+const DOUBT: f64 = 0.80;
+/// So many tolerances away, more of them are asked for however unsure the first are.
+const FAR: f64 = 2.0;
 
 /// What one pair of launches shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,13 +102,14 @@ impl Pairs {
         !self.checks.is_empty() && self.checks.iter().all(|check| contradicts(pairs, *check, tolerance))
     }
 
-    /// Returns whether what the uninterrupted repetitions say lies so near to what the pairs say that they contradict nothing,
-    /// whatever their spread is. Not so where nothing tells their spread: one of each says too little.
+    /// Returns whether the first uninterrupted repetitions lie so near to the pairs that more of them could hardly contradict
+    /// these: within the tolerance, or within twice the tolerance with an 80 % interval of the difference that holds 0.
+    /// Simulated, this spares the others in four of five experiments and misses no more of what turns bend. Not so where nothing tells their spread: one of each says too little.
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_confirmed(&self, tolerance: f64) -> bool {
         let Some(pairs) = location(&self.log_ratios()) else { return false };
-        self.checks.iter().any(|check| !matters(pairs.to(*check), tolerance))
+        self.checks.iter().any(|check| confirms(pairs, *check, tolerance))
     }
 
     /// Returns whether the pair of a launch counts.
@@ -120,8 +125,18 @@ impl Pairs {
 
 fn contradicts(pairs: Location, check: Location, tolerance: f64) -> bool {
     let difference = pairs.to(check);
-    let (low, high) = difference.interval(CONTRADICTION);
-    matters(difference, tolerance) && (low > 0.0 || high < 0.0)
+    matters(difference, tolerance) && is_apart(difference, CONTRADICTION)
+}
+
+fn confirms(pairs: Location, check: Location, tolerance: f64) -> bool {
+    let difference = pairs.to(check);
+    let is_far = difference.centre.abs() > FAR * tolerance.ln_1p();
+    !matters(difference, tolerance) || !is_far && !is_apart(difference, DOUBT)
+}
+
+fn is_apart(difference: Location, confidence: f64) -> bool {
+    let (low, high) = difference.interval(confidence);
+    low > 0.0 || high < 0.0
 }
 
 fn matters(difference: Location, tolerance: f64) -> bool {

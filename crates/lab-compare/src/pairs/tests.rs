@@ -251,7 +251,7 @@ impl World {
             ours.to(theirs)
         };
         let first = self.launch(draw);
-        let is_confirmed = !matters(pairs.to(of_first(&first, 2)), TOLERANCE);
+        let is_confirmed = confirms(pairs, of_first(&first, 2), TOLERANCE);
         let is_contradicted = |sides| contradicts(pairs, of_first(sides, 4), TOLERANCE);
         let is_doubted = !is_confirmed && is_contradicted(&first);
         (is_doubted && is_contradicted(&self.launch(draw)), is_confirmed)
@@ -281,6 +281,11 @@ fn uninterrupted_repetitions_rarely_contradict_what_they_share_and_see_what_turn
     assert!(wrong < 0.015, "{wrong}");
     let (seen, _) = shares(0.04, 0.20, 0.0);
     assert!(seen > 0.9, "{seen}");
+    // On a quiet machine much less of it is seen as often.
+    for (spread, apart) in [(0.02, 0.10), (0.01, 0.05)] {
+        let (seen, _) = shares(spread, apart, 0.0);
+        assert!(seen > 0.87, "{seen} of {apart} at {spread}");
+    }
     let (_, two_do) = shares(0.04, 0.0, 0.0);
-    assert!((0.5..0.6).contains(&two_do), "{two_do}");
+    assert!((0.75..0.85).contains(&two_do), "{two_do}");
 }
