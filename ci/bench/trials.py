@@ -21,7 +21,7 @@ ROWS = {
     "6 % on every tenth token": (["--delay-b", "tenth:{tenth}"], "regressed"),
     "6 % in prefill alone": (["--delay-b", "prefill:{prefill}"], "regressed"),
     "10 % uniform": (["--delay-b", "uniform:0.10"], "regressed"),
-    "3 %, the boundary": (["--delay-b", "uniform:0.03"], "inconclusive"),
+    "3 %: the boundary": (["--delay-b", "uniform:0.03"], "inconclusive"),
     "1.5 %": (["--delay-b", "uniform:0.015"], "equivalent"),
     "A/A at 1 %": ([], "equivalent"),
 }
