@@ -161,6 +161,8 @@ def main():
     parser.add_argument("--keep", type=pathlib.Path, help="keep the store of every trial in a folder")
     parser.add_argument("--print", action="store_true", dest="only_print")
     arguments = parser.parse_args()
+    if unknown := [name for name in arguments.rows.split(",") if name not in ROWS]:
+        parser.error(f"no row `{unknown[0]}`: there are {', '.join(f'`{name}`' for name in ROWS)}")
     results = read(arguments.file)
     if not arguments.only_print:
         run(arguments, results)
