@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::CommandWork;
+use crate::engine::EngineError;
 use crate::import::Import;
 use crate::metric::{Contract, Metric};
 use crate::workload::Workload;
@@ -40,6 +41,15 @@ impl Work {
         match self {
             Self::Workload(_) | Self::Command(_) => Origin::Measured,
             Self::Import(_) => Origin::Imported,
+        }
+    }
+
+    /// Says why what was launched failed: a command is no engine.
+    pub fn words_of(&self, error: &EngineError) -> String {
+        let words = error.to_string();
+        match self {
+            Self::Command(_) => words.replacen("the engine", "the command", 1),
+            Self::Workload(_) | Self::Import(_) => words,
         }
     }
 

@@ -5,7 +5,8 @@
 //! kept with the document's bytes.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::metric::Reading;
 use crate::object::object_or_nothing;
@@ -44,28 +45,6 @@ impl WorkflowFigures {
             && *llm == Llm::default()
             && *link_phases == LinkPhases::default()
     }
-
-    /// Returns every number that is no count, by its key, in the order of the document. None may be below zero.
-    pub fn quantities(&self) -> Vec<(String, Option<f64>)> {
-        let Self { execution, scheduler, llm, link_phases: phases, .. } = self;
-        let breakdown = scheduler.overhead_breakdown.fields();
-        let breakdown =
-            breakdown.map(|(name, value)| (format!("scheduler.overhead_breakdown.{name}"), value));
-        let own = [
-            ("execution.duration_ms", execution.duration_ms),
-            ("scheduler.per_op_overhead_us", scheduler.per_op_overhead_us),
-            ("scheduler.max_parallelism", scheduler.max_parallelism),
-            ("scheduler.avg_parallelism", scheduler.avg_parallelism),
-            ("llm.avg_latency_ms", llm.avg_latency_ms),
-            ("llm.p50_latency_ms", llm.p50_latency_ms),
-            ("llm.p99_latency_ms", llm.p99_latency_ms),
-            ("link_phases.compile_ms", phases.compile_ms),
-            ("link_phases.artifact_ms", phases.artifact_ms),
-            ("link_phases.validation_ms", phases.validation_ms),
-            ("link_phases.runtime_ms", phases.runtime_ms),
-        ];
-        own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(breakdown).collect()
-    }
 }
 
 /// What was executed.
@@ -77,6 +56,7 @@ pub struct Execution {
     /// Nodes that failed.
     pub nodes_failed: Option<u64>,
     /// Total time, in milliseconds.
+    #[serde(deserialize_with = "from_zero_up")]
     pub duration_ms: Option<f64>,
     /// `success` or `failed`.
     pub status: Option<String>,
@@ -87,13 +67,16 @@ pub struct Execution {
 #[serde(default)]
 pub struct Scheduler {
     /// Mean overhead of an operation, in microseconds.
+    #[serde(deserialize_with = "from_zero_up")]
     pub per_op_overhead_us: Option<f64>,
     /// What it is made of.
     #[serde(deserialize_with = "object_or_nothing")]
     pub overhead_breakdown: OverheadBreakdown,
     /// The most operations that ran at once.
+    #[serde(deserialize_with = "from_zero_up")]
     pub max_parallelism: Option<f64>,
     /// The mean number of operations that ran at once.
+    #[serde(deserialize_with = "from_zero_up")]
     pub avg_parallelism: Option<f64>,
     /// Operations run.
     pub operations_executed: Option<u64>,
@@ -106,14 +89,19 @@ pub struct Scheduler {
 #[serde(default)]
 pub struct OverheadBreakdown {
     /// Updating which operations are ready.
+    #[serde(deserialize_with = "from_zero_up")]
     pub ready_set_update_us: Option<f64>,
     /// Looking for work in other queues.
+    #[serde(deserialize_with = "from_zero_up")]
     pub work_stealing_us: Option<f64>,
     /// Collecting the input of an operation.
+    #[serde(deserialize_with = "from_zero_up")]
     pub input_collection_us: Option<f64>,
     /// Handing an operation to a worker.
+    #[serde(deserialize_with = "from_zero_up")]
     pub operation_dispatch_us: Option<f64>,
     /// Handing its output on.
+    #[serde(deserialize_with = "from_zero_up")]
     pub token_routing_us: Option<f64>,
 }
 
@@ -141,10 +129,13 @@ pub struct Llm {
     /// Tokens received, over all requests.
     pub total_output_tokens: Option<u64>,
     /// Mean time of a request.
+    #[serde(deserialize_with = "from_zero_up")]
     pub avg_latency_ms: Option<f64>,
     /// Median time of a request.
+    #[serde(deserialize_with = "from_zero_up")]
     pub p50_latency_ms: Option<f64>,
     /// 99th percentile of the time of a request.
+    #[serde(deserialize_with = "from_zero_up")]
     pub p99_latency_ms: Option<f64>,
 }
 
@@ -153,13 +144,27 @@ pub struct Llm {
 #[serde(default)]
 pub struct LinkPhases {
     /// Reading and optimising the source.
+    #[serde(deserialize_with = "from_zero_up")]
     pub compile_ms: Option<f64>,
     /// Making the artefact that is executed.
+    #[serde(deserialize_with = "from_zero_up")]
     pub artifact_ms: Option<f64>,
     /// Checking it.
+    #[serde(deserialize_with = "from_zero_up")]
     pub validation_ms: Option<f64>,
     /// Executing it.
+    #[serde(deserialize_with = "from_zero_up")]
     pub runtime_ms: Option<f64>,
+}
+
+/// Reads a number that may be missing and is never below zero, not even as a zero with a sign: the store would give that back
+/// without it.
+fn from_zero_up<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = Option::<f64>::deserialize(deserializer)?;
+    match value.filter(|value| value.is_sign_negative()) {
+        Some(value) => Err(D::Error::invalid_value(Unexpected::Float(value), &"a number from 0 up")),
+        None => Ok(value),
+    }
 }
 
 /// The sum of the breakdown may differ from the whole by so much, in microseconds: six figures of two decimals, each rounded
@@ -399,14 +404,27 @@ mod tests {
     }
 
     #[test]
-    fn every_number_that_is_no_count_has_a_key_of_the_document() {
+    fn no_number_is_below_zero() {
         let document = serde_json::to_value(example()).unwrap();
-        let quantities = example().quantities();
-        assert_eq!(quantities.len(), 16);
-        for (key, value) in quantities {
-            let found = document.pointer(&format!("/{}", key.replace('.', "/")));
-            assert_eq!(found.and_then(serde_json::Value::as_f64), value, "{key}");
-            assert!(found.is_some(), "{key}");
+        let numbers = paths_of_numbers(&document, "");
+        assert_eq!(numbers.len(), 17, "every quantity, and a count");
+        for path in numbers {
+            for wrong in [-1.0, -0.0] {
+                let mut document = document.clone();
+                *document.pointer_mut(&path).unwrap() = serde_json::json!(wrong);
+                let told = serde_json::from_value::<WorkflowFigures>(document).unwrap_err().to_string();
+                assert!(told.starts_with("invalid "), "{path} {wrong}: {told}");
+            }
+        }
+    }
+
+    fn paths_of_numbers(value: &serde_json::Value, path: &str) -> Vec<String> {
+        match value {
+            serde_json::Value::Number(_) => vec![path.to_owned()],
+            serde_json::Value::Object(map) => {
+                map.iter().flat_map(|(key, own)| paths_of_numbers(own, &format!("{path}/{key}"))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

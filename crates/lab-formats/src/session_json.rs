@@ -421,24 +421,26 @@ fn number(metric: &Metric, value: f64) -> Value {
 }
 
 fn failures(session: &Session) -> Vec<Failure<'_>> {
-    let launches = session.launches.iter().filter_map(launch_failure);
-    let repetitions = session.repetitions.iter().filter_map(|own| repetition_failure(&own.repetition));
+    let launches = session.launches.iter().filter_map(|launch| launch_failure(session, launch));
+    let repetitions = session.repetitions.iter();
+    let repetitions = repetitions.filter_map(|own| repetition_failure(session, &own.repetition));
     launches.chain(repetitions).collect()
 }
 
-fn launch_failure(launch: &Launch) -> Option<Failure<'_>> {
+fn launch_failure<'a>(session: &Session, launch: &'a Launch) -> Option<Failure<'a>> {
     match &launch.start {
         LaunchStart::Ready { .. } | LaunchStart::Started => None,
         LaunchStart::Failed(error) => {
-            Some(Failure::Launch { launch: launch.index, reason: error.to_string(), error })
+            let reason = session.header.work.words_of(error);
+            Some(Failure::Launch { launch: launch.index, reason, error })
         }
     }
 }
 
-fn repetition_failure(repetition: &Repetition) -> Option<Failure<'_>> {
+fn repetition_failure<'a>(session: &Session, repetition: &'a Repetition) -> Option<Failure<'a>> {
     let Repetition { index, launch, kind, outcome } = repetition;
     let (repetition, launch, kind) = (*index, *launch, *kind);
-    let reason = outcome.failure()?;
+    let reason = session.why_failed(outcome)?;
     Some(match outcome {
         Outcome::Failed(error) => Failure::Repetition { repetition, launch, kind, reason, error },
         _ => Failure::Run { repetition, reason },

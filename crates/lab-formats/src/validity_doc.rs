@@ -10,7 +10,8 @@ const INTRODUCTION: &str = "\
 Generated from the table of rules in `lab-core`, the only place where a threshold is written. Do not edit by hand.
 
 Before and after every repetition lab looks at the machine and at the engine's process, and in between a sampling thread
-ticks. These rules, fixed before any run, turn what was seen into `valid`, `suspect` or `invalid`, each with its reasons:
+ticks. Beside a run of a command it looks at the machine alone, and the rules that need an engine are blind. These rules, fixed
+before any run, turn what was seen into `valid`, `suspect` or `invalid`, each with its reasons:
 
 - A rule fires only when its signal is **above** its threshold, and above its floor where it has one: the kernel's counters
   are coarser than that.

@@ -9,7 +9,7 @@
 //! lab is passed on to that group, once, whoever sent it; lab itself lives on until the program has ended, and what
 //! was measured is not lost. A signal that lab was started to ignore (`nohup`) is left ignored. From the first run
 //! on, these four signals no longer end the process that called this by themselves, so that a second one does not
-//! come between the end of the program and the record of it. Whoever stops lab (`SIGTSTP`) stops its watching, not
+//! come between the end of the program and the record of it; [`end_on_signals`] lets them end it again. Whoever stops lab (`SIGTSTP`) stops its watching, not
 //! the program.
 //!
 //! **Memory** is sampled from procfs ([`crate::watch`]). Beside that stands what the kernel kept: the peak of each
@@ -43,6 +43,7 @@ pub use self::descendants::{Descendants, NotEnded};
 use self::reported::Channel;
 pub use self::reported::{ROWS_FD, ROWS_FILE, ReportError};
 use self::signals::Listener;
+pub use self::signals::end_on_signals;
 use crate::clock::now_ns;
 use crate::interval::Interval;
 use crate::tree::{Tree, peak_memory};

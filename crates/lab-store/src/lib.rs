@@ -65,7 +65,7 @@ pub use calibration::{CalibrationKind, CalibrationRow};
 pub use devices::ImportedSession;
 pub use error::StoreError;
 pub use family::Family;
-pub use open::{Mode, ReadOnlyReason, Store};
+pub use open::{Mode, ReadOnlyReason, Store, Waiting};
 pub use query::{ListFilter, ListedFigure, SessionRow};
 pub use resolve::ResolveError;
 pub use source::{OpenSource, SourceReader};

@@ -19,8 +19,41 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     mode: Mode,
-    /// How long an append waits for its turn, in seconds.
-    append_busy_seconds: u64,
+    patience: Patience,
+}
+
+/// How long an append waits for another process that holds the store, and who is told.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Waits shorter than this are nobody's business.
+    silent: Duration,
+    /// After this it fails, in seconds.
+    most_seconds: u64,
+    /// Called once in each wait that is longer than the silent part.
+    tell: fn(&Waiting<'_>),
+}
+
+impl Patience {
+    const USUAL: Self =
+        Self { silent: Duration::from_secs(2), most_seconds: APPEND_BUSY_SECONDS, tell: |_| {} };
+}
+
+/// An append that waits for another process. Displays as a sentence for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting<'a> {
+    path: &'a Path,
+    most_seconds: u64,
+}
+
+impl fmt::Display for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, most_seconds } = self;
+        write!(
+            f,
+            "the store `{}` is in use by another process: waiting for it, up to {most_seconds} s",
+            path.display()
+        )
+    }
 }
 
 /// Whether a store can be appended to.
@@ -111,6 +144,11 @@ impl Store {
         &self.path
     }
 
+    /// Lets a function be called when an append has waited two seconds for another process that holds the store.
+    pub fn tell_of_waiting(&mut self, tell: fn(&Waiting<'_>)) {
+        self.patience.tell = tell;
+    }
+
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -126,11 +164,18 @@ impl Store {
         if let Mode::ReadOnly { reason } = self.mode {
             return Err(StoreError::ReadOnly { path: self.path.clone(), reason });
         }
-        let (connection, path, seconds) = (&self.connection, &self.path, self.append_busy_seconds);
-        let explain = |error| StoreError::from_sqlite(path, doing, error).after_waiting(seconds);
-        connection.busy_timeout(Duration::from_secs(seconds)).map_err(explain)?;
-        // Unchecked, because the time-out is set back while the transaction lives; `&mut self` lets none be nested.
-        let begun = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
+        let (connection, path, patience) = (&self.connection, &self.path, self.patience);
+        let Patience { silent, most_seconds, tell } = patience;
+        let explain = |error| StoreError::from_sqlite(path, doing, error).after_waiting(most_seconds);
+        let begun = begin_within(connection, silent);
+        let is_busy = |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        let begun = match begun {
+            Err(error) if is_busy(&error) => {
+                tell(&Waiting { path, most_seconds });
+                begin_within(connection, Duration::from_secs(most_seconds).saturating_sub(silent))
+            }
+            other => other,
+        };
         connection.busy_timeout(Duration::from_secs(BUSY_SECONDS)).map_err(explain)?;
         begun.map_err(explain)
     }
@@ -169,14 +214,22 @@ impl Store {
     }
 
     fn of(connection: Connection, path: &Path, mode: Mode) -> Self {
-        Self { connection, path: path.to_owned(), mode, append_busy_seconds: APPEND_BUSY_SECONDS }
+        Self { connection, path: path.to_owned(), mode, patience: Patience::USUAL }
     }
 
-    /// Opens a store whose appends wait for so many seconds: nobody waits ten minutes for a test.
+    /// Opens a store whose appends wait for so many seconds, half a second of it in silence: nobody waits ten minutes for a test.
     #[cfg(test)]
-    pub(crate) fn open_impatient(path: &Path, append_busy_seconds: u64) -> Result<Self, StoreError> {
-        Ok(Self { append_busy_seconds, ..Self::open(path)? })
+    pub(crate) fn open_impatient(path: &Path, most_seconds: u64) -> Result<Self, StoreError> {
+        let patience = Patience { silent: Duration::from_millis(500), most_seconds, ..Patience::USUAL };
+        Ok(Self { patience, ..Self::open(path)? })
     }
+}
+
+/// Takes the write lock, waiting for it no longer than told.
+fn begin_within(connection: &Connection, most: Duration) -> rusqlite::Result<Transaction<'_>> {
+    connection.busy_timeout(most)?;
+    // Unchecked, because the time-out is set back while the transaction lives; `&mut Store` lets none be nested.
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
 }
 
 const OPENING: &str = "opening";

@@ -122,7 +122,8 @@ impl<'a> Prepared<'a> {
     fn changed(&self) -> Option<Outcome> {
         let path = self.subject.changed(&self.rows)?;
         let message = format!(
-            "`{path}` changed while the session ran: its digest is no longer that of the fingerprint"
+            "`{path}` changed while the session ran: its digest is no longer that of the fingerprint, which has the \
+             program, the first file among its arguments and the file of its rows"
         );
         Some(Outcome::Failed(EngineError::Failed { message }))
     }

@@ -116,7 +116,7 @@ impl Recording {
 /// Says what went wrong with a repetition of a session; what disturbed a warm-up is of no interest.
 pub(crate) fn trouble(session: &Session, repetition: &Repetition) -> Option<String> {
     let Repetition { kind, outcome, .. } = repetition;
-    if let Some(failure) = outcome.failure() {
+    if let Some(failure) = session.why_failed(outcome) {
         return Some(format!("{} failed: {failure}", session.name_of(repetition)));
     }
     let validity = outcome.validity().filter(|own| **own != Validity::Valid)?;

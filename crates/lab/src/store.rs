@@ -29,7 +29,8 @@ pub(crate) fn open_existing_for_recording(path: &Path) -> Result<Store> {
     refuse_read_only(Store::open_existing(path)?)
 }
 
-fn refuse_read_only(store: Store) -> Result<Store> {
+fn refuse_read_only(mut store: Store) -> Result<Store> {
+    store.tell_of_waiting(|waiting| say(&format!("note: {waiting}")));
     match store.mode() {
         Mode::ReadWrite => Ok(store),
         Mode::ReadOnly { reason } => {

@@ -55,6 +55,14 @@ impl Session {
         self.end.map_or(SessionStatus::Unfinished, |end| end.status)
     }
 
+    /// Returns why a repetition failed, if it did.
+    pub fn why_failed(&self, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Failed(error) => Some(self.header.work.words_of(error)),
+            other => other.failure(),
+        }
+    }
+
     /// Returns the measured repetitions that completed, whatever they did.
     pub fn succeeded(&self) -> impl Iterator<Item = &RecordedRepetition> {
         self.measured().filter(|recorded| recorded.repetition.outcome.is_completed())

@@ -1,11 +1,10 @@
 //! Baselines: the list of them, and one in full.
 
-use super::list::status_tone;
+use super::list::{ResultColumn, status_tone};
 use super::session::result_figures;
 use super::{ABSENT, Block, Grid, Page, Row, Text, Tone, minutes, numbers, words};
 use crate::baseline_json::{BaselineRow, ChangeBlock, ShownBaseline};
 use crate::list_json::ListRow;
-use crate::quantity::format_quantity;
 
 /// Digits of a fingerprint, as a session shows them.
 const FINGERPRINT_DIGITS: usize = 12;
@@ -18,27 +17,29 @@ pub fn baselines(rows: &[BaselineRow]) -> Page {
     if rows.is_empty() {
         return Page(vec![Block::Lines(vec![Text::plain("no baseline is set")])]);
     }
+    let result = ResultColumn::of(rows.iter().map(|row| &row.session));
     let columns = vec![
         words("baseline"),
         words("session"),
         words("set UTC"),
         words("plan"),
         numbers("n"),
-        numbers("tokens_per_sec"),
+        result.heading(),
         words("note"),
     ];
-    Page(vec![Block::Grid(Grid { columns, rows: rows.iter().map(row).collect() })])
+    let rows = rows.iter().map(|baseline| row(baseline, result));
+    Page(vec![Block::Grid(Grid { columns, rows: rows.collect() })])
 }
 
-fn row(baseline: &BaselineRow) -> Row {
-    let ListRow { short_id, plan, asked, tokens_per_sec_mean, .. } = &baseline.session;
+fn row(baseline: &BaselineRow, result: ResultColumn) -> Row {
+    let ListRow { short_id, plan, asked, .. } = &baseline.session;
     let cells = vec![
         baseline.name.clone(),
         short_id.clone(),
         minutes(&baseline.set_at),
         plan.clone(),
         format!("{}/{asked}", baseline.session.counting()),
-        tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity),
+        result.cell(&baseline.session),
         baseline.note.clone().unwrap_or_else(|| ABSENT.to_owned()),
     ];
     Row { cells, tone: Tone::Plain }

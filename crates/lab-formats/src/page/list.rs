@@ -10,14 +10,12 @@ use crate::quantity::format_quantity;
 /// Digits of a fingerprint that a list shows: enough to see at a glance which sessions share one.
 const FINGERPRINT_DIGITS: usize = 8;
 
-/// Lays out the list of sessions, in the order given. Where all of them asked engines, their speed is a column of numbers; where
-/// one did something else, each has the figure of its own contract with its name.
+/// Lays out the list of sessions, in the order given.
 pub fn sessions(rows: &[ListRow]) -> Page {
     if rows.is_empty() {
         return Page(vec![Block::Lines(vec![Text::plain("no session is recorded yet")])]);
     }
-    let grid = if rows.iter().all(is_of_engine) { of_engines(rows) } else { of_several_contracts(rows) };
-    let mut blocks = vec![Block::Grid(grid)];
+    let mut blocks = vec![Block::Grid(grid(rows))];
     blocks.extend(left_out(rows));
     Page(blocks)
 }
@@ -35,23 +33,48 @@ fn is_of_engine(session: &ListRow) -> bool {
     session.listed.as_ref().is_none_or(|own| own.metric == Contract::EngineV0_1.listed_metric())
 }
 
-fn of_engines(sessions: &[ListRow]) -> Grid {
-    let columns =
-        first_columns().into_iter().chain([numbers("tokens_per_sec"), words("fingerprint"), words("status")]);
+fn grid(sessions: &[ListRow]) -> Grid {
+    let result = ResultColumn::of(sessions.iter());
+    let is_speed = result == ResultColumn::Speed;
+    let mut columns = first_columns();
+    columns.push(result.heading());
+    // The name of a metric takes the room of the fingerprint, which JSON has: 80 columns hold no more.
+    columns.extend(is_speed.then(|| words("fingerprint")));
+    columns.push(words("status"));
     let row = |session: &ListRow| {
-        let speed = session.tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity);
-        let fingerprint = session.fingerprint.chars().take(FINGERPRINT_DIGITS).collect();
-        row(session, vec![speed, fingerprint])
+        let fingerprint = || session.fingerprint.chars().take(FINGERPRINT_DIGITS).collect();
+        let own = std::iter::once(result.cell(session)).chain(is_speed.then(fingerprint));
+        row(session, own.collect())
     };
-    Grid { columns: columns.collect(), rows: sessions.iter().map(row).collect() }
+    Grid { columns, rows: sessions.iter().map(row).collect() }
 }
 
-/// The name of a metric takes the room of the fingerprint, which JSON has: 80 columns hold no more.
-fn of_several_contracts(sessions: &[ListRow]) -> Grid {
-    let columns = first_columns().into_iter().chain([words("result"), words("status")]);
-    let row =
-        |session: &ListRow| row(session, vec![session.listed.as_ref().map_or(ABSENT.to_owned(), result)]);
-    Grid { columns: columns.collect(), rows: sessions.iter().map(row).collect() }
+/// The column of what sessions came to: their speed where all of them asked engines; where one did something else, the figure of
+/// each one's own contract with its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ResultColumn {
+    Speed,
+    Named,
+}
+
+impl ResultColumn {
+    pub(super) fn of<'a>(mut sessions: impl Iterator<Item = &'a ListRow>) -> Self {
+        if sessions.all(is_of_engine) { Self::Speed } else { Self::Named }
+    }
+
+    pub(super) fn heading(self) -> Column {
+        match self {
+            Self::Speed => numbers("tokens_per_sec"),
+            Self::Named => words("result"),
+        }
+    }
+
+    pub(super) fn cell(self, session: &ListRow) -> String {
+        match self {
+            Self::Speed => session.tokens_per_sec_mean.map_or(ABSENT.to_owned(), format_quantity),
+            Self::Named => session.listed.as_ref().map_or(ABSENT.to_owned(), result),
+        }
+    }
 }
 
 /// `elapsed_sec 1.204`.

@@ -308,10 +308,12 @@ fn disturbances(session: &Session) -> impl Iterator<Item = Text> {
 fn failures(session: &Session) -> Vec<Text> {
     let launches = session.launches.iter().filter_map(|launch| match &launch.start {
         LaunchStart::Ready { .. } | LaunchStart::Started => None,
-        LaunchStart::Failed(error) => Some(format!("launch {} failed: {error}", launch.index)),
+        LaunchStart::Failed(error) => {
+            Some(format!("launch {} failed: {}", launch.index, session.header.work.words_of(error)))
+        }
     });
     let repetitions = session.repetitions.iter().filter_map(|own| {
-        let failure = own.repetition.outcome.failure()?;
+        let failure = session.why_failed(&own.repetition.outcome)?;
         Some(format!("{} failed: {failure}", session.name_of(&own.repetition)))
     });
     launches.chain(repetitions).map(|words| Text::toned(words, Tone::Bad)).collect()

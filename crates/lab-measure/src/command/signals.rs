@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -21,11 +23,30 @@ pub(super) struct Passing {
     thread: JoinHandle<Vec<i32>>,
 }
 
+/// Lets the signals that were passed on to commands end this process again, as if nothing had ever heard them: for the time
+/// after the last command. Those that were ignored from the start stay so.
+///
+/// # Errors
+///
+/// When the kernel takes no handler.
+pub fn end_on_signals(procfs: impl AsRef<Path>) -> io::Result<()> {
+    let always = Arc::new(AtomicBool::new(true));
+    for signal in heard(procfs.as_ref()) {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&always))?;
+    }
+    Ok(())
+}
+
+/// Returns what is passed on and not ignored by this process.
+fn heard(procfs: &Path) -> impl Iterator<Item = i32> {
+    let status = fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
+    let ignored = ignored(&status);
+    PASSED_ON.into_iter().filter(move |signal| !contains(ignored, *signal))
+}
+
 impl Listener {
     pub(super) fn begin(procfs: &Path) -> io::Result<Self> {
-        let status = fs::read_to_string(procfs.join("self/status")).unwrap_or_default();
-        let ignored = ignored(&status);
-        Signals::new(PASSED_ON.into_iter().filter(|signal| !contains(ignored, *signal))).map(Self)
+        Signals::new(heard(procfs)).map(Self)
     }
 
     /// Passes on what is heard, and what was heard since the beginning, to a process group.

@@ -1,6 +1,6 @@
 //! The four appends, and what they refuse.
 
-use std::sync::{Barrier, mpsc};
+use std::sync::{Barrier, Mutex, mpsc};
 use std::thread;
 
 use lab_core::record::{Outcome, Session};
@@ -287,18 +287,28 @@ fn an_append_waits_longer_than_what_is_asked_of_the_store_after_it() {
 
 #[test]
 fn an_append_that_waits_in_vain_says_for_how_long_and_may_be_tried_again() {
+    static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let told = || TOLD.lock().unwrap().clone();
     let mut scratch = begun();
     scratch.store = Store::open_impatient(&scratch.path, 1).unwrap();
+    scratch.store.tell_of_waiting(|waiting| TOLD.lock().unwrap().push(waiting.to_string()));
+    scratch.store.append_launch(id(1), &launch(1)).unwrap();
+    assert_eq!(told(), Vec::<String>::new(), "nothing was waited for");
     let holder = scratch.raw();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let sentence = format!(
         "the store `{}` is in use by another process and did not become free within 1 s",
         scratch.path.display()
     );
-    check_refused(&mut scratch, &sentence, |store| store.append_launch(id(1), &launch(1)));
+    check_refused(&mut scratch, &sentence, |store| store.append_launch(id(1), &launch(2)));
+    let waiting = format!(
+        "the store `{}` is in use by another process: waiting for it, up to 1 s",
+        scratch.path.display()
+    );
+    assert_eq!(told(), [waiting], "once a wait");
     assert_eq!(busy_timeout_ms(scratch.store.connection()), crate::error::BUSY_SECONDS * 1_000);
     holder.execute_batch("ROLLBACK").unwrap();
-    scratch.store.append_launch(id(1), &launch(1)).unwrap();
+    scratch.store.append_launch(id(1), &launch(2)).unwrap();
 }
 
 #[test]

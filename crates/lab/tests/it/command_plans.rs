@@ -119,7 +119,7 @@ fn a_script_or_a_file_of_rows_that_changes_under_the_session_fails_its_runs() {
         let text = format!(
             "version = 1\nname = \"own\"\n[command]\nrun = [\"sh\", \"{script}\"]\n{rows}\n[run]\nrepeat = 2\n"
         );
-        let told = format!("{changed}` changed while the session ran");
+        let told = format!("the command failed: `./{changed}` changed while the session ran");
         let ran = run(&lab, &text).exits(5).says(&told);
         assert_eq!(ran.json()["session"]["completed"], 0, "{ran:#?}");
     }

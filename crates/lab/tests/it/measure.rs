@@ -7,7 +7,7 @@ use lab_core::record::SessionStatus;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Lab, Ran};
+use crate::harness::{Lab, Ran, Running, wait_for};
 use crate::kills;
 use crate::schema;
 
@@ -69,6 +69,28 @@ fn the_summary_is_all_there_is_on_standard_output_and_the_record_is_the_same_byt
     assert_eq!(id.parse::<uuid::Uuid>().unwrap().get_version_num(), 4);
     let record = std::fs::read_to_string(lab.path("results/model_runs").join(format!("{id}.json"))).unwrap();
     assert_eq!(record, ran.stdout);
+}
+
+#[test]
+fn who_waits_for_a_store_that_another_process_holds_is_told_and_may_leave() {
+    let lab = Lab::new();
+    script(&lab, &[], "true").exits(0).says("stored as");
+    let holder = rusqlite::Connection::open(lab.store()).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let words = ["--rows", "1", "--format", "json", "--", "true"];
+    let running = Running::of(command(&lab, &words));
+    wait_for("word of the wait", || running.said().contains("waiting for it, up to 600 s").then_some(()));
+    kills::send(running.id(), Signal::TERM);
+    let ran = running.finish();
+    assert_eq!(ran.status, None, "{ran:#?}");
+    assert_eq!(ran.json()["rows_used"], 1, "the summary was out");
+    drop(holder);
+    assert_eq!(records(&lab).len(), 2);
+    lab.run(&["verify"]).exits(0).says("sound");
+    assert_eq!(
+        lab.run(&["list", "--format", "json"]).exits(0).json()["sessions"].as_array().unwrap().len(),
+        1
+    );
 }
 
 #[test]

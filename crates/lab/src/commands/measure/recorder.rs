@@ -12,7 +12,8 @@ use lab_core::record::{
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
 use lab_host::cpu;
-use lab_store::Store;
+use lab_measure::command::end_on_signals;
+use lab_store::{Store, Waiting};
 
 use super::{Arguments, text_of};
 use crate::backend;
@@ -59,7 +60,8 @@ impl Recorder {
             tolerances: tolerances(),
             limits: Vec::new(),
         };
-        let store = store::open_for_recording(&global.store)?;
+        let mut store = store::open_for_recording(&global.store)?;
+        store.tell_of_waiting(waiting);
         let (header, conditions) = (subject.header(asked, rows), subject.conditions());
         Ok(Self { store, header, conditions, before: Some(subject.beside()), seen: None })
     }
@@ -92,6 +94,14 @@ impl Recorder {
         recording.end(status, &mut store)?;
         say(&format!("stored as {} in {}", store.short_id(&id)?, store.path().display()));
         Ok(())
+    }
+}
+
+/// The command has ended and its summary is out: nothing is lost but the session when the user waits no longer.
+fn waiting(waiting: &Waiting<'_>) {
+    say(&format!("note: {waiting}; Ctrl-C leaves the session out"));
+    if let Err(error) = end_on_signals("/proc") {
+        say(&format!("note: Ctrl-C does nothing here: {error}"));
     }
 }
 
