@@ -98,6 +98,11 @@ lockstep OTHER:
     cargo build --release
     python3 ci/bench/lockstep.py target/release/lab {{ OTHER }}
 
+# Measures an engine against itself under each way to lay out its launches in memory. Needs a quiet machine and ten minutes.
+layouts *ARGUMENTS="":
+    cargo build --release
+    python3 ci/bench/layouts.py target/release/lab plans/smollm2-q8.toml {{ ARGUMENTS }}
+
 # Builds a commit and its parent, and asks whether it is faster or slower.
 gate BASE="HEAD^" *ARGUMENTS="":
     ci/gate.sh {{ BASE }} {{ ARGUMENTS }}

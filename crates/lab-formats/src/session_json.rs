@@ -4,30 +4,34 @@
 //! repetition, with all metrics of contract `engine.v0.1` in table order; what lab adds stands beside those keys, never
 //! among the official metrics. Figures over repetitions stand apart, in `statistics`.
 
+mod failures;
+mod metrics;
 mod observed;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use lab_core::digest::Digest;
-use lab_core::engine::EngineError;
 use lab_core::experiment::{Experiment, Until};
 use lab_core::fingerprint::{Fingerprint, PartRecord};
 use lab_core::import::Source;
-use lab_core::metric::{Contract, METRICS, Measurement, Metric, Reading, find};
+use lab_core::metric::{Measurement, Reading, find};
 use lab_core::record::{
-    Completed, ContractCoverage, InstrumentSet, Launch, LaunchStart, Outcome, RecordedRepetition, Repetition,
-    RepetitionKind, Session, SessionStatus,
+    Completed, ContractCoverage, InstrumentSet, Outcome, RecordedRepetition, Repetition, Session,
+    SessionStatus,
 };
 use lab_core::summary::{MetricSummary, Summary};
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
 use lab_core::work::Origin;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::Recording;
+pub use failures::Failure;
+use failures::failures;
+pub use metrics::OfficialMetrics;
+use metrics::{MetricMaps, metric_maps};
 pub use observed::{CoreBlock, EnergyBlock, ProfileBlock, ValidityBlock};
 use observed::{core_blocks, energy_blocks, profile_block, validity_block};
 
@@ -163,70 +167,6 @@ pub struct Execution<'a> {
     pub cores: Option<Vec<CoreBlock>>,
     /// What disturbed it. Invalid repetitions are left out of the statistics.
     pub validity: ValidityBlock<'a>,
-}
-
-/// The metrics of contract `engine.v0.1`, each a number or null, in table order.
-#[derive(Debug, Serialize)]
-pub struct OfficialMetrics(Map<String, Value>);
-
-impl JsonSchema for OfficialMetrics {
-    fn schema_name() -> Cow<'static, str> {
-        "OfficialMetrics".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let official = || METRICS.iter().filter(|metric| metric.contract.is_official());
-        let property = |metric: &Metric| {
-            let description = format!("In {}: {}.", metric.unit, metric.formula);
-            let property =
-                serde_json::json!({"description": description, "type": [json_type(metric), "null"]});
-            (metric.name.to_owned(), property)
-        };
-        let properties: Map<String, Value> = official().map(property).collect();
-        let required: Vec<&str> = official().map(|metric| metric.name).collect();
-        json_schema!({
-            "description": "The metrics of contract `engine.v0.1`, each a number or null.",
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": false,
-        })
-    }
-}
-
-/// A launch or a repetition that failed.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum Failure<'a> {
-    /// An engine process that did not become ready.
-    Launch {
-        /// Index of the launch.
-        launch: u32,
-        /// What went wrong, in words.
-        reason: String,
-        /// What went wrong, as data.
-        error: &'a EngineError,
-    },
-    /// A repetition that did not finish.
-    Repetition {
-        /// Index of the repetition, warm-ups included.
-        repetition: u32,
-        /// Index of the launch it ran in.
-        launch: u32,
-        /// Whether it would have counted.
-        kind: RepetitionKind,
-        /// What went wrong, in words.
-        reason: String,
-        /// What went wrong, as data.
-        error: &'a EngineError,
-    },
-    /// A run of a command that did not succeed.
-    Run {
-        /// Index of the repetition.
-        repetition: u32,
-        /// What went wrong, in words.
-        reason: String,
-    },
 }
 
 /// A completed measured repetition in which no engine of lab's generated.
@@ -373,80 +313,6 @@ fn run(recorded: &RecordedRepetition) -> Option<Run<'_>> {
     Some(Run { repetition: recorded.repetition.index, metrics, unavailable, validity, run_id, source })
 }
 
-#[derive(Default)]
-struct MetricMaps {
-    official: Map<String, Value>,
-    unofficial: Map<String, Value>,
-    unavailable: Map<String, Value>,
-}
-
-/// Sorts measurements by contract. Every metric of the table is there, so that readers need no schema to tell a metric
-/// that was not measured from one that does not exist.
-fn metric_maps(measurements: &[Measurement]) -> MetricMaps {
-    let mut maps = MetricMaps::default();
-    for metric in METRICS {
-        let id = metric.id();
-        let found = measurements.iter().find(|own| own.metric == id).map(|own| &own.reading);
-        let (value, reason) = match found {
-            Some(Reading::Value(value)) => (number(metric, *value), None),
-            Some(Reading::Unavailable(reason)) => (Value::Null, Some(reason.as_str())),
-            None => (Value::Null, Some("not recorded in this session")),
-        };
-        if let Some(reason) = reason {
-            maps.unavailable.insert(lab_core::metric::short_name(&id).to_owned(), reason.into());
-        }
-        let group = match metric.contract {
-            Contract::EngineV0_1 => &mut maps.official,
-            other => {
-                let group = maps.unofficial.entry(other.to_string()).or_insert_with(|| Map::new().into());
-                group.as_object_mut().expect("every contract's entry is made an object")
-            }
-        };
-        group.insert(metric.name.to_owned(), value);
-    }
-    maps
-}
-
-/// Counts are integers in the founding document's example, everything else is a number with decimals.
-fn json_type(metric: &Metric) -> &'static str {
-    if metric.unit == "tokens" { "integer" } else { "number" }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of tokens, below 2^53")]
-fn number(metric: &Metric, value: f64) -> Value {
-    if json_type(metric) == "integer" && value.fract() == 0.0 && value >= 0.0 {
-        return Value::from(value as u64);
-    }
-    Value::from(value)
-}
-
-fn failures(session: &Session) -> Vec<Failure<'_>> {
-    let launches = session.launches.iter().filter_map(|launch| launch_failure(session, launch));
-    let repetitions = session.repetitions.iter();
-    let repetitions = repetitions.filter_map(|own| repetition_failure(session, &own.repetition));
-    launches.chain(repetitions).collect()
-}
-
-fn launch_failure<'a>(session: &Session, launch: &'a Launch) -> Option<Failure<'a>> {
-    match &launch.start {
-        LaunchStart::Ready { .. } | LaunchStart::Started => None,
-        LaunchStart::Failed(error) => {
-            let reason = session.header.work.words_of(error);
-            Some(Failure::Launch { launch: launch.index, reason, error })
-        }
-    }
-}
-
-fn repetition_failure<'a>(session: &Session, repetition: &'a Repetition) -> Option<Failure<'a>> {
-    let Repetition { index, launch, kind, outcome } = repetition;
-    let (repetition, launch, kind) = (*index, *launch, *kind);
-    let reason = session.why_failed(outcome)?;
-    Some(match outcome {
-        Outcome::Failed(error) => Failure::Repetition { repetition, launch, kind, reason, error },
-        _ => Failure::Run { repetition, reason },
-    })
-}
-
 pub(crate) fn statistics(summary: &MetricSummary) -> Statistics<'_> {
     Statistics {
         metric: summary.metric.id(),
@@ -459,6 +325,8 @@ pub(crate) fn statistics(summary: &MetricSummary) -> Statistics<'_> {
 
 #[cfg(test)]
 mod tests {
+    use lab_core::metric::METRICS;
+
     use super::*;
     use crate::samples;
 

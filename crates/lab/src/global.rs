@@ -11,6 +11,7 @@ use crate::terminal::Colour;
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The store of sessions.
     #[arg(long, global = true, env = "LAB_STORE", value_name = "PATH", default_value = "results/lab.sqlite")]
