@@ -19,3 +19,4 @@ pub mod scripted;
 pub mod serve;
 #[cfg(test)]
 mod virtual_clock;
+pub mod wander;

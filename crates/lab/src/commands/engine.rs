@@ -12,6 +12,7 @@ use lab_engine::launcher::PROTOCOL_FD;
 use lab_engine::layout;
 use lab_engine::scripted::Scripted;
 use lab_engine::serve::serve;
+use lab_engine::wander::Wandering;
 use lab_host::clock::Monotonic;
 
 use crate::exit::Exit;
@@ -78,7 +79,15 @@ fn scripted(script: &str, launch: u32, delay: Option<Delay>) -> Result<Exit> {
     answer(Scripted::new(script, launch, &Monotonic, Box::new(answers()?)), delay)
 }
 
-fn answer(mut engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
+/// Serves an engine: one that wanders where a layout says where its memory lies, for one place says too little.
+fn answer(engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
+    match std::env::var_os(layout::HEAP) {
+        None => answer_delayed(engine, delay),
+        Some(_) => answer_delayed(Wandering::new(engine), delay),
+    }
+}
+
+fn answer_delayed(mut engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
     match delay {
         None => converse(&mut engine),
         Some(delay) => converse(&mut Delayed::new(engine, delay, &Monotonic)),
