@@ -9,6 +9,8 @@ use std::str::FromStr;
 use lab_core::clock::Clock;
 use lab_core::engine::{BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, Profile, Tokens};
 
+use crate::singly::singly;
+
 /// How much slower, and where.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Delay {
@@ -127,23 +129,16 @@ impl<E: Engine> Engine for Delayed<'_, E> {
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
-        let mut tokens = Tokens::none(request_ns);
-        tokens.margins = Some(Vec::new());
         // Of a whole generation the request came before the tokens that are there already.
         let mut started_ns = request_ns.max(self.last_ns);
-        for _ in 0..n {
+        singly(n, request_ns, || {
             let one = self.engine.step(1, started_ns)?;
             let one = self.hold(one, started_ns);
             self.position += 1;
             started_ns = one.stamps_ns.last().copied().unwrap_or(started_ns);
             self.last_ns = started_ns;
-            let has_ended = one.ended;
-            tokens.append(one);
-            if has_ended {
-                break;
-            }
-        }
-        Ok(tokens)
+            Ok(one)
+        })
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod process;
 pub mod scripted;
 pub mod serve;
+mod singly;
 #[cfg(test)]
 mod virtual_clock;
 pub mod wander;

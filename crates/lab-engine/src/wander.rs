@@ -13,6 +13,8 @@
 
 use lab_core::engine::{BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, Profile, Tokens};
 
+use crate::singly::singly;
+
 /// What lies whole pages apart lies alike for a core that compares the low twelve bits of addresses.
 const PAGE_BYTES: usize = 4096;
 /// From one token to the next: odd, so that none of a page's places is met twice before all are, and the page times the golden
@@ -79,16 +81,7 @@ impl<E: Engine> Engine for Wandering<E> {
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
-        let mut tokens = Tokens::none(request_ns);
-        // What is appended keeps margins only where both sides have them.
-        tokens.margins = Some(Vec::new());
-        for _ in 0..n {
-            tokens.append(self.next(request_ns)?);
-            if tokens.ended {
-                break;
-            }
-        }
-        Ok(tokens)
+        singly(n, request_ns, || self.next(request_ns))
     }
 
     fn finish(&mut self) -> Result<(), EngineError> {
