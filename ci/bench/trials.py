@@ -29,6 +29,8 @@ ROWS = {
 TIGHT = {"A/A at 1 %": 0.01}
 # Standard deviation of a pair that the goals are stated for.
 QUIET = 0.02
+# No pair of equal launches lies so far off for what a pair usually varies by.
+FAR = 0.08
 
 
 def clopper_pearson(k, n):
@@ -144,6 +146,9 @@ def show(results):
             f"| {name} | {n} | {count['regressed']} | {count['improved']} | {count['equivalent']} | {count['inconclusive']} "
             f"| {expected}: {count[expected] / n:.0%} ({low:.0%} to {high:.0%}) | {seconds:.0f} s{quiet} | {pairs:.0f} | {spread:.2%} |"
         )
+    pairs = [abs(change - statistics.median(own["changes"])) for own in results for change in own["changes"]]
+    far = sum(distance > FAR for distance in pairs)
+    print(f"\npairs further than {FAR:.0%} from the middle of their experiment: {far} of {len(pairs)}")
     unchanged = [own for own in results if ROWS[own["row"]][1] == "equivalent"]
     reds = sum(own["conclusion"] == "regressed" for own in unchanged)
     if unchanged:

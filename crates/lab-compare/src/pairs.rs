@@ -104,7 +104,8 @@ impl Pairs {
 
     /// Returns whether the first uninterrupted repetitions lie so near to the pairs that more of them could hardly contradict
     /// these: within the tolerance, or within twice the tolerance with an 80 % interval of the difference that holds 0.
-    /// Simulated, this spares the others in four of five experiments and misses no more of what turns bend. Not so where nothing tells their spread: one of each says too little.
+    /// Simulated, this spares the others in four of five experiments and misses no more of what turns bend
+    /// (`docs/comparison.md`). Not so where nothing tells their spread: one of each says too little.
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_confirmed(&self, tolerance: f64) -> bool {

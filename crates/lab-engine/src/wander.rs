@@ -1,9 +1,9 @@
 //! An engine whose tokens are computed at ever other places of the stack.
 //!
-//! Where its stack stands within a page can cost an engine half its speed: what it spills there then shares the low twelve
-//! bits of its address with what it reads, and loads wait for stores that they only seem to follow. A memory layout puts the
-//! stack of a launch at one place, and about one place in a hundred is such a one. Tokens that wander through the whole page
-//! make every launch meet all of them, and each as often as the other side of its pair.
+//! Where its stack stands within a page can cost an engine a third of its speed: probably because what it spills there shares
+//! the low twelve bits of its address with what it reads, and loads wait for stores that they only seem to follow. A memory
+//! layout puts the stack of a launch at one place, and a few of a page's places are such ones. Tokens that wander through the
+//! whole page make every launch meet all of them, as often as the other side of its pair (decision 22).
 //!
 //! ```text
 //!   page   ┌────────────────────────────────────────┐
