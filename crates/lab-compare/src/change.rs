@@ -108,13 +108,13 @@ impl Change {
             None => None,
         };
         let [n_baseline, n_candidate] = self.n;
+        let has = n_baseline.min(n_candidate);
         let needed = width.and_then(|width| {
-            launches_needed(&self.prospect, terms.each(), |low, high| {
+            launches_needed(&self.prospect, has, terms.each(), |low, high| {
                 let (low, high) = (to_change(low), to_change(high));
                 place_beside(self.baseline, low, high, width, Direction::Neutral) != Verdict::Inconclusive
             })
         });
-        let has = n_baseline.min(n_candidate);
         ChangeInterval {
             scale,
             estimate: to_change(self.location.centre),
@@ -124,7 +124,7 @@ impl Change {
             n_baseline,
             n_candidate,
             drift,
-            needed: needed.filter(|needed| *needed as usize > has),
+            needed,
         }
     }
 }
@@ -171,11 +171,13 @@ fn matched(
     pairs: &Pairs,
     terms: &Terms<'_>,
 ) -> Result<Change, String> {
-    let values = scaled(sides, scale)?;
-    let [ours, theirs] = sides;
-    let counts = |launch: u32| metric.meter.is_some() || pairs.counts(launch);
-    let launches = ours.iter().zip(&values[0]).filter(|(own, _)| counts(own.launch));
-    let differences: Vec<f64> = launches
+    let counts = |own: &&LaunchMean| metric.meter.is_some() || pairs.counts(own.launch);
+    let sides = sides.each_ref().map(|side| side.iter().filter(counts).copied().collect::<Vec<LaunchMean>>());
+    let values = scaled(&sides, scale)?;
+    let [ours, theirs] = &sides;
+    let differences: Vec<f64> = ours
+        .iter()
+        .zip(&values[0])
         .filter_map(|(launch, value)| {
             let other = theirs.iter().position(|own| own.launch == launch.launch)?;
             Some(values[1][other] - value)
@@ -223,6 +225,10 @@ fn few(n: usize, what: &str) -> String {
 /// Takes logarithms where the change is a ratio. A value that is not above 0 has none.
 pub(crate) fn scaled(sides: &[Vec<LaunchMean>; 2], scale: Scale) -> Result<[Vec<f64>; 2], String> {
     let is_ratio = scale == Scale::Relative;
+    if sides.iter().flatten().all(|own| own.mean == 0.0) {
+        // Nothing against nothing: no change, on either scale.
+        return Ok(sides.each_ref().map(|side| vec![0.0; side.len()]));
+    }
     if is_ratio && sides.iter().flatten().any(|own| own.mean <= 0.0) {
         return Err("a launch has a mean that is not above 0, and no ratio to it".to_owned());
     }

@@ -6,7 +6,7 @@ use lab_core::calibration::{Calibration, Grouped};
 use lab_core::experiment::StoppingPlan;
 use lab_core::metric::{Metric, short_name};
 use lab_core::record::Session;
-use lab_core::report::{PairedSupport, Scale, Support};
+use lab_core::report::{Drift, PairedSupport, Scale, Support};
 use lab_core::tolerance::{Tolerance, change_in_words};
 use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal};
 
@@ -15,28 +15,47 @@ use crate::change::{drift_between, located, scale_of, scaled, size, spread, to_c
 use crate::launches::launch_means;
 use crate::location::n_trimmed;
 use crate::need::Prospect;
+use crate::noise;
 use crate::number_line::{Verdict, place_beside};
 use crate::row;
 use crate::stopping::{self, CONFIDENCE, freedom, widening};
+use crate::suspicion;
 
 /// Why no number of launches within a budget could call a candidate equivalent to a baseline.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Undecidable {
-    /// Full id of the metric.
-    pub metric: String,
-    /// In words.
-    pub reason: String,
+pub enum Undecidable {
+    /// The baseline's own repetitions keep from every verdict.
+    Suspect {
+        /// The rules of validity that made them suspect.
+        rules: Vec<String>,
+    },
+    /// The interval of a metric would be too wide.
+    Metric {
+        /// Full id of the metric.
+        metric: String,
+        /// In words.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Undecidable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", short_name(&self.metric), self.reason)
+        match self {
+            Self::Suspect { rules } => {
+                write!(f, "repetitions of the baseline are suspect ({})", rules.join(", "))
+            }
+            Self::Metric { metric, reason } => write!(f, "{}: {reason}", short_name(metric)),
+        }
     }
 }
 
-/// Returns why a candidate could not be called equivalent to a baseline even if it were the same, with as many launches as
-/// the stopping plan allows; nothing where it could. The candidate is taken to vary as the baseline does.
+/// Returns why a candidate could not be called equivalent to a baseline even if it were the same, at any look of the stopping
+/// plan; nothing where it could. The candidate is taken to vary as the baseline does.
 pub fn undecidable(baseline: &Session, policy: &Policy, stopping: &StoppingPlan) -> Option<Undecidable> {
+    let (suspicions, _) = suspicion::of_sessions(baseline, baseline, policy);
+    if !suspicions.is_empty() {
+        return Some(Undecidable::Suspect { rules: suspicions.into_iter().map(|own| own.rule).collect() });
+    }
     let gated = policy.gate.metrics.as_deref();
     let judged: Vec<&Metric> = baseline
         .header
@@ -47,15 +66,17 @@ pub fn undecidable(baseline: &Session, policy: &Policy, stopping: &StoppingPlan)
     let own = baseline.header.stopping().map_or(CONFIDENCE, |own| own.look_confidence);
     let together = own.max(stopping.look_confidence);
     let each = 1.0 - (1.0 - together) / judged.len().max(1) as f64;
-    let why = |metric: &&Metric| why_undecidable(metric, baseline, policy, stopping.most(), each);
-    judged.iter().find_map(|metric| why(metric).map(|reason| Undecidable { metric: metric.id(), reason }))
+    let why = |metric: &&Metric| why_undecidable(metric, baseline, policy, &stopping.looks, each);
+    let of_metric =
+        |metric: &&Metric| why(metric).map(|reason| Undecidable::Metric { metric: metric.id(), reason });
+    judged.iter().find_map(of_metric)
 }
 
 fn why_undecidable(
     metric: &Metric,
     baseline: &Session,
     policy: &Policy,
-    most: u32,
+    looks: &[u32],
     confidence: f64,
 ) -> Option<String> {
     let tolerance = baseline.header.tolerance(metric)?;
@@ -74,12 +95,21 @@ fn why_undecidable(
     let spread = [spread(ours, values.len()); 2];
     let prospect = Prospect { centre: 0.0, spread, drift, drift_freedom };
     let n = u32::try_from(values.len()).unwrap_or(u32::MAX);
-    let (low, high) = prospect.with([n, most]).interval(confidence);
-    let (low, high) = (to_change(scale, low), to_change(scale, high));
+    let ends = |look: u32| {
+        let (low, high) = prospect.with([n, look]).interval(confidence);
+        (to_change(scale, low), to_change(scale, high))
+    };
     let (Tolerance::Relative(width) | Tolerance::Absolute(width)) = tolerance;
-    if place_beside(size(scale, ours.centre), low, high, width, metric.direction) == Verdict::Equivalent {
+    let is_inside = |look: &u32| {
+        let (low, high) = ends(*look);
+        place_beside(size(scale, ours.centre), low, high, width, metric.direction) == Verdict::Equivalent
+    };
+    // Not only at the last: an interval need not shrink where a drift is known on a few degrees of freedom.
+    if looks.iter().any(is_inside) {
         return None;
     }
+    let most = looks.last().copied().unwrap_or(n);
+    let (low, high) = ends(most);
     let words = |own: f64| match scale {
         Scale::Relative => change_in_words(own, Some(tolerance)),
         Scale::Absolute => format!("{own:+.3} {}", metric.unit),
@@ -104,13 +134,27 @@ pub struct Calibrations {
 }
 
 impl Calibrations {
+    /// Returns what sessions differ by in speed, if enough of them were measured.
+    pub fn drift(&self) -> Drift {
+        self.compare.as_ref().map_or(Drift::Unknown, |own| noise::drift_of(&own.noise))
+    }
+
     /// Returns what the host supports at so many launches a side; nothing where it is not calibrated, and for a single
     /// launch.
     pub fn support(&self, launches: usize) -> Option<Support> {
         let compare = self.compare.as_ref()?;
         let launches = u32::try_from(launches).ok().filter(|launches| *launches > 1)?;
         let detects = of_sessions(&compare.noise, launches).detects(launches, CONFIDENCE, compare.tolerance);
-        Some(Support { launches, detects, paired: self.ab.as_ref().and_then(paired) })
+        let equal = compare.rates.iter().filter(|rate| rate.change == 0.0 && rate.n <= launches);
+        let known =
+            equal.max_by_key(|rate| rate.n).and_then(|rate| Some((rate.n, rate.beyond?, rate.trials)));
+        Some(Support {
+            launches,
+            detects,
+            paired: self.ab.as_ref().and_then(paired),
+            contract_wrong: known.map(|(_, beyond, trials)| f64::from(beyond) / f64::from(trials)),
+            contract_launches: known.map(|(n, ..)| n),
+        })
     }
 
     /// Returns how far the interval of an unchanged candidate reaches at so many launches a side, if that is beyond the
@@ -164,7 +208,7 @@ fn paired(ab: &Calibration) -> Option<PairedSupport> {
     Some(PairedSupport {
         pairs,
         detects: prospect.detects(pairs, confidence, ab.tolerance),
-        seconds: ab.seconds.map(|seconds| seconds * f64::from(pairs)),
+        seconds: ab.seconds.map(|seconds| seconds * f64::from(pairs) + ab.closing_seconds.unwrap_or(0.0)),
     })
 }
 

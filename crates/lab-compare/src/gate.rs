@@ -10,7 +10,10 @@ use crate::headline;
 pub fn decide(report: Report, policy: &GateSpec) -> Gate {
     let passed = match report.conclusion {
         Conclusion::Equivalent | Conclusion::Improved | Conclusion::Reproduced => true,
-        Conclusion::Inconclusive => policy.inconclusive == InconclusiveGate::Pass,
+        // What may not be compared does not pass because something else is in doubt, too.
+        Conclusion::Inconclusive => {
+            policy.inconclusive == InconclusiveGate::Pass && report.refusals.is_empty()
+        }
         Conclusion::Regressed | Conclusion::NotReproduced | Conclusion::Refused => false,
     };
     let gated = report.metrics.iter().filter(|metric| metric.tolerance.is_some());

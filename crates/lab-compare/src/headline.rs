@@ -5,10 +5,9 @@ use lab_core::metric::{Contract, Reading, short_name};
 use lab_core::record::ContractCoverage;
 use lab_core::report::{
     ChangeInterval, Conclusion, Judgement, MetricComparison, Refusal, Report, Reservation, Scale, Side,
-    SlowLaunches, Suspicion,
+    SlowLaunches,
 };
 use lab_core::tolerance::change_in_words;
-use lab_core::validity::find;
 
 use crate::stopping::{self, MOST_PAIRS};
 
@@ -42,8 +41,16 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
         return None;
     }
     let plan = &report.candidate.plan;
-    let intervals: Vec<&ChangeInterval> =
-        open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>()?;
+    let intervals = open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>();
+    let ab = match report.vary {
+        Some(PartKind::Engine) => "`lab ab PLAN --engine-a BASELINE --engine-b CANDIDATE`",
+        _ => "`lab ab PLAN`",
+    };
+    let Some(intervals) = intervals else {
+        return report.paired.is_none().then(|| {
+            format!("how many launches would decide cannot be told from these; {ab} measures both sides until it is decided")
+        });
+    };
     let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
     let needed = needed.and_then(|own| own.into_iter().max());
     if report.contract.id == Contract::SmokeV1.to_string() && report.paired.is_none() {
@@ -51,23 +58,26 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     }
     Some(match (needed, &report.paired) {
         (Some(n), Some(_)) => match stopping::reaching(n) {
-            Some(pairs) => format!("about {n} pairs would decide: `lab ab PLAN --pairs {pairs}`"),
+            Some(pairs) => {
+                format!("about {n} pairs would decide: {} --pairs {pairs}`", ab.trim_end_matches('`'))
+            }
             None => format!("about {n} pairs would decide, more than an experiment has ({MOST_PAIRS})"),
         },
         (Some(n), None) if n > MOST_PAIRS => format!(
-            "about {n} launches a side would decide; `lab ab PLAN` takes far fewer, for it measures both sides at once"
+            "about {n} launches a side would decide; {ab} takes far fewer, for it measures both sides at once"
         ),
         (Some(n), None) => format!(
             "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); \
-             `lab ab PLAN` takes fewer, for it measures both sides at once"
+             {ab} takes fewer, for it measures both sides at once"
         ),
         (None, Some(_)) => {
             "no number of pairs would decide: the change lies too near an end of the tolerance".to_owned()
         }
         (None, None) => {
-            "no number of launches would decide: the change lies too near an end of the tolerance, or \
-                         sessions drift too far; `lab ab PLAN` measures both sides at once, without drift"
-                .to_owned()
+            format!(
+                "no number of launches would decide: the change lies too near an end of the tolerance, or sessions drift too \
+                 far; {ab} measures both sides at once, without drift"
+            )
         }
     })
 }
@@ -97,9 +107,8 @@ fn slower(own: SlowLaunches) -> String {
 /// Says what keeps the comparison as a whole from a verdict: `the runs may have been disturbed (steal, swap)`; nothing where it
 /// is for the metrics to decide.
 pub(crate) fn doubt(report: &Report) -> Option<String> {
-    let is_of_energy = |own: &&Suspicion| find(&own.rule).is_some_and(|rule| rule.energy_only);
-    let rules: Vec<&str> =
-        report.suspicions.iter().filter(|own| !is_of_energy(own)).map(|own| own.rule.as_str()).collect();
+    let of_all = report.suspicions.iter().filter(|own| !own.energy_only);
+    let rules: Vec<&str> = of_all.map(|own| own.rule.as_str()).collect();
     let disturbed =
         (!rules.is_empty()).then(|| format!("the runs may have been disturbed ({})", rules.join(", ")));
     let reservations = report.reservations.iter().map(Reservation::to_string);

@@ -173,9 +173,11 @@ fn judge(
     let mut refusals: Vec<Refusal> = rows.iter().filter_map(|row| row.refusal.clone()).collect();
     let metrics: Vec<MetricComparison> = rows.into_iter().map(|row| row.comparison).collect();
     let conclusion = conclude(&metrics, &mut refusals);
-    let reservations = match policy.at_look {
-        true => Vec::new(),
-        false => reservation::of_sessions(pairs, baseline, candidate, conclusion),
+    let reservations = match (policy.at_look, pairs) {
+        (true, Some(_)) => Vec::new(),
+        // Only the candidate is still being measured.
+        (true, None) => reservation::of_sessions(None, baseline, baseline, conclusion),
+        (false, _) => reservation::of_sessions(pairs, baseline, candidate, conclusion),
     };
     let is_in_doubt = !suspicions.is_empty() || !reservations.is_empty();
     let conclusion = if is_in_doubt { Conclusion::Inconclusive } else { conclusion };
@@ -244,6 +246,7 @@ fn paired_of(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option<P
         turns_left_out: counted().map(|pair| pair.n_left_out).sum(),
         changes: log_ratios.iter().map(|own| own.exp_m1()).collect(),
         stopping: experiment.stopping.clone(),
+        noise: experiment.noise,
         uninterrupted: pairs.uninterrupted().map(f64::exp_m1),
         uninterrupted_changes: pairs.closing.iter().map(|own| own.exp_m1()).collect(),
         contradicted: pairs.is_contradicted(reservation::speed_tolerance(baseline, candidate)),
@@ -281,7 +284,7 @@ fn conclude(metrics: &[MetricComparison], refusals: &mut Vec<Refusal>) -> Conclu
     if any(|judgement| matches!(judgement, Judgement::BeyondBetter | Judgement::BeyondWorse)) {
         return Conclusion::NotReproduced;
     }
-    if any(|judgement| matches!(judgement, Judgement::Inconclusive { .. })) && refusals.is_empty() {
+    if any(|judgement| matches!(judgement, Judgement::Inconclusive { .. })) {
         return Conclusion::Inconclusive;
     }
     let is_judged =

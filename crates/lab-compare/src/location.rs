@@ -29,6 +29,11 @@ pub fn n_trimmed(n: usize) -> usize {
     share.max(1)
 }
 
+/// Returns the degrees of freedom of the trimmed mean of `n` values: one less than are left.
+pub(crate) fn freedom_of(n: usize) -> f64 {
+    (n - 2 * n_trimmed(n) - 1) as f64
+}
+
 /// Returns the trimmed mean and its standard error by Tukey and McLaughlin (1963, "Less vulnerable confidence and
 /// significance procedures for location based on a single sample", Sankhyā A 25); nothing for fewer than two values.
 ///

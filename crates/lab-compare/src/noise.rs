@@ -9,20 +9,23 @@
 use lab_core::calibration::Grouped;
 use lab_core::report::Drift;
 
-/// Sessions of which a drift is known: from fewer, a standard deviation says nothing.
-const LEAST_SESSIONS: usize = 3;
+/// Sessions of which a drift is known: from three, an interval at 95 % misses 9 % of the time, from five 6 % (docs/comparison.md).
+const LEAST_SESSIONS: usize = 5;
 
-/// Returns what sessions differ by, from the launch means of each; unknown for fewer than three sessions.
+/// Returns what sessions differ by, from the launch means of each; unknown for fewer than five sessions.
 ///
 /// The standard deviation is that of logarithms, which is a share of the value.
 pub fn drift(sessions: &[Vec<f64>]) -> Drift {
     let logs = |launches: &Vec<f64>| launches.iter().map(|own| own.ln()).collect::<Vec<f64>>();
     let positive = sessions.iter().filter(|launches| launches.iter().all(|own| *own > 0.0));
-    match components(&positive.map(logs).collect::<Vec<_>>()) {
-        Some(Grouped { n_groups, between, .. }) if n_groups >= LEAST_SESSIONS => {
-            Drift::Known { standard_deviation: between, sessions: n_groups }
-        }
-        _ => Drift::Unknown,
+    components(&positive.map(logs).collect::<Vec<_>>()).map_or(Drift::Unknown, |own| drift_of(&own))
+}
+
+/// Returns what sessions differ by, from the components of their launches.
+pub(crate) const fn drift_of(noise: &Grouped) -> Drift {
+    match noise.n_groups >= LEAST_SESSIONS {
+        true => Drift::Known { standard_deviation: noise.between, sessions: noise.n_groups },
+        false => Drift::Unknown,
     }
 }
 
@@ -43,14 +46,21 @@ pub fn components(groups: &[Vec<f64>]) -> Option<Grouped> {
     // The mean size of groups that an unequal layout counts as.
     let sizes: f64 = groups.iter().map(|group| (group.len() as f64).powi(2)).sum();
     let size = (n_values as f64 - sizes / n_values as f64) / (n_groups - 1) as f64;
-    let between = ((among / (n_groups - 1) as f64 - within) / size).max(0.0);
-    Some(Grouped {
-        n_groups,
-        n_values,
-        within: within.sqrt(),
-        between: between.sqrt(),
-        serial_correlation: serial_correlation(&groups),
-    })
+    let serial_correlation = serial_correlation(&groups);
+    let of_chance = within * variance_inflation(serial_correlation);
+    let between = ((among / (n_groups - 1) as f64 - of_chance) / size).max(0.0);
+    Some(Grouped { n_groups, n_values, within: within.sqrt(), between: between.sqrt(), serial_correlation })
+}
+
+/// Returns how much greater the variance of a mean is for the correlation of neighbours: (1 + ρ)/(1 − ρ), that of a
+/// first-order autoregressive series (Priestley 1981, "Spectral Analysis and Time Series", section 5.3.2). A correlation below 0
+/// would make it smaller, and none is known that surely.
+///
+/// What it makes the means of groups differ by is not what groups differ by: an interval that is widened for the correlation
+/// would otherwise pay for it twice.
+pub(crate) fn variance_inflation(serial_correlation: f64) -> f64 {
+    let rho = serial_correlation.clamp(0.0, 0.9);
+    (1.0 + rho) / (1.0 - rho)
 }
 
 /// Returns the pooled correlation of neighbours. The usual estimate is too low by 1/n for independent values (Kendall and
@@ -111,6 +121,7 @@ mod tests {
         near(found.serial_correlation, 0.0, 0.05);
         let found = components(&groups(200, 36, 0.02, 0.0, 0.2)).unwrap();
         near(found.serial_correlation, 0.2, 0.04);
+        near(found.between, 0.0, 0.002);
     }
 
     #[test]
@@ -119,18 +130,21 @@ mod tests {
         let found = components(&[vec![1.0, 3.0], vec![5.0, 7.0], vec![4.0, 5.0, 5.0, 6.0]]).unwrap();
         // Inside: 2 + 2 + 2 over 8 − 3. Among: 2 (2 − 4.5)² + 2 (6 − 4.5)² + 4 (5 − 4.5)² = 18 over 2.
         near(found.within.powi(2), 1.2, 1e-12);
-        // Size: (8 − (4 + 4 + 16)/8) / 2 = 2.5; between: (9 − 1.2) / 2.5.
-        near(found.between.powi(2), 3.12, 1e-12);
+        // Neighbours: −1 − 1 + 0 over 6, and 3/8 added back: 1/24, which inflates by 25/23.
+        near(found.serial_correlation, 1.0 / 24.0, 1e-12);
+        // Size: (8 − (4 + 4 + 16)/8) / 2 = 2.5; between: (9 − 1.2 · 25/23) / 2.5.
+        near(found.between.powi(2), (9.0 - 1.2 * 25.0 / 23.0) / 2.5, 1e-12);
         assert_eq!((found.n_groups, found.n_values), (3, 8));
     }
 
     #[test]
-    fn a_drift_takes_three_sessions_to_be_known() {
-        let sessions = [vec![10.0, 10.1], vec![11.0, 11.1], vec![10.5, 10.4]];
-        assert_eq!(drift(&sessions[..2]), Drift::Unknown);
-        let Drift::Known { standard_deviation, sessions } = drift(&sessions) else { panic!("three will do") };
-        near(standard_deviation, 0.045, 0.005);
-        assert_eq!(sessions, 3);
+    fn a_drift_takes_five_sessions_to_be_known() {
+        let sessions =
+            [vec![10.0, 10.1], vec![11.0, 11.1], vec![10.5, 10.4], vec![10.0, 10.1], vec![11.0, 11.1]];
+        assert_eq!(drift(&sessions[..4]), Drift::Unknown);
+        let Drift::Known { standard_deviation, sessions } = drift(&sessions) else { panic!("five will do") };
+        near(standard_deviation, 0.047, 0.005);
+        assert_eq!(sessions, 5);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! a change of known size is seen.
 //!
 //! Launches are drawn from those that were measured (their distances from the middle of their own session), so that the
-//! host's own slow launches and heavy tails are in it; what sessions differ by is drawn as normal. Seeded: the same
-//! calibration gives the same rates.
+//! host's own slow launches and heavy tails are in it, each leaning on the one before it as far as neighbours were correlated;
+//! what sessions differ by is drawn as normal. Seeded: the same calibration gives the same rates.
 
-use lab_core::calibration::{Grouped, Rate};
+use lab_core::calibration::{Grouped, Rate, RateIntervals};
 use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
+
+use statrs::distribution::{Beta, ContinuousCDF as _};
 
 use crate::draw::Draw;
 use crate::location::location;
@@ -29,6 +31,7 @@ pub struct Source {
     residuals: Vec<f64>,
     between: f64,
     groups: usize,
+    serial_correlation: f64,
 }
 
 impl Source {
@@ -41,7 +44,21 @@ impl Source {
             group.iter().map(move |value| (value - mean) * widening).collect::<Vec<f64>>()
         };
         let residuals = groups.iter().filter(|group| group.len() > 1).flat_map(spread).collect();
-        Self { residuals, between: noise.between, groups: noise.n_groups }
+        let serial_correlation = noise.serial_correlation.clamp(0.0, 0.9);
+        Self { residuals, between: noise.between, groups: noise.n_groups, serial_correlation }
+    }
+
+    /// Draws the values of one group around a middle, without end: each is a measured distance and a part of the value before it
+    /// (a first-order autoregressive series), so that they vary by what was measured and are correlated as was measured.
+    fn group<'a>(&'a self, draw: &'a mut Draw, middle: f64) -> impl Iterator<Item = f64> + 'a {
+        let rho = self.serial_correlation;
+        let shared = middle + self.between * draw.normal();
+        let mut before = one_of(draw, &self.residuals);
+        std::iter::repeat_with(move || {
+            let own = before;
+            before = rho * before + (1.0 - rho * rho).sqrt() * one_of(draw, &self.residuals);
+            shared + own
+        })
     }
 }
 
@@ -57,14 +74,16 @@ fn sessions_of(source: &Source, tolerance: f64, launches: &[u32], trials: u32) -
 
 /// Returns what `lab compare` of two sessions of `n` launches comes to where the candidate is changed by a share.
 pub(crate) fn at(source: &Source, tolerance: f64, n: u32, change: f64, trials: u32) -> Rate {
-    count(trials, n, change, |draw| {
-        let side = |draw: &mut Draw, shift: f64| -> Vec<f64> {
-            let shared = shift + source.between * draw.normal();
-            (0..n).map(|_| shared + one_of(draw, &source.residuals)).collect()
-        };
-        let (ours, theirs) = (side(draw, 0.0), side(draw, change.ln_1p()));
+    let mut beyond = 0;
+    let rate = count(trials, n, change, |draw| {
+        let mut side = |shift: f64| -> Vec<f64> { source.group(draw, shift).take(n as usize).collect() };
+        let (ours, theirs) = (side(0.0), side(change.ln_1p()));
+        let mean = |logs: &[f64]| logs.iter().map(|own| own.exp()).sum::<f64>() / logs.len() as f64;
+        let is_beyond = (mean(&theirs) / mean(&ours) - 1.0).abs() > tolerance;
+        beyond += u32::from(is_beyond);
         sessions(&ours, &theirs, source, tolerance)
-    })
+    });
+    Rate { beyond: Some(beyond), ..rate }
 }
 
 /// Returns what `lab ab` comes to under a stopping plan.
@@ -82,10 +101,10 @@ fn experiments_of(
     let rate = |change: f64| {
         let mut lengths = Vec::new();
         let rate = count(trials, plan.most(), change, |draw| {
-            let shared = change.ln_1p() + source.between * draw.normal();
+            let mut group = source.group(draw, change.ln_1p());
             let mut pairs: Vec<f64> = Vec::new();
             for look in &plan.looks {
-                pairs.extend((pairs.len()..*look as usize).map(|_| shared + one_of(draw, &source.residuals)));
+                pairs.extend(group.by_ref().take(*look as usize - pairs.len()));
                 let looked = Look::at(&pairs, plan, noise).expect("a look has four pairs or more");
                 let verdict = looked.verdict(tolerance, Direction::Higher);
                 if verdict != Verdict::Inconclusive {
@@ -114,7 +133,17 @@ fn sessions(ours: &[f64], theirs: &[f64], source: &Source, tolerance: f64) -> Ve
 }
 
 fn count(trials: u32, n: u32, change: f64, mut trial: impl FnMut(&mut Draw) -> Verdict) -> Rate {
-    let mut rate = Rate { n, change, trials, regressed: 0, improved: 0, equivalent: 0, median_pairs: None };
+    let mut rate = Rate {
+        n,
+        change,
+        trials,
+        regressed: 0,
+        improved: 0,
+        equivalent: 0,
+        median_pairs: None,
+        beyond: None,
+        intervals: None,
+    };
     for own in 0..trials {
         match trial(&mut Draw::new(SEED, own.into())) {
             Verdict::Regressed => rate.regressed += 1,
@@ -123,7 +152,29 @@ fn count(trials: u32, n: u32, change: f64, mut trial: impl FnMut(&mut Draw) -> V
             Verdict::Inconclusive => {}
         }
     }
-    rate
+    Rate { intervals: Some(intervals(&rate)), ..rate }
+}
+
+fn intervals(rate: &Rate) -> RateIntervals {
+    let of = |k: u32| clopper_pearson(k, rate.trials);
+    RateIntervals {
+        regressed: of(rate.regressed),
+        improved: of(rate.improved),
+        equivalent: of(rate.equivalent),
+        inconclusive: of(rate.inconclusive()),
+    }
+}
+
+/// Returns the 95 % interval of a rate of which `k` in `n` were seen (Clopper and Pearson 1934, "The use of confidence or fiducial
+/// limits illustrated in the case of the binomial", Biometrika 26).
+fn clopper_pearson(k: u32, n: u32) -> [f64; 2] {
+    let quantile = |a: u32, b: u32, p: f64| {
+        Beta::new(f64::from(a), f64::from(b)).expect("counts are above 0").inverse_cdf(p)
+    };
+    [
+        if k == 0 { 0.0 } else { quantile(k, n - k + 1, (1.0 - CONFIDENCE) / 2.0) },
+        if k == n { 1.0 } else { quantile(k + 1, n - k, f64::midpoint(1.0, CONFIDENCE)) },
+    ]
 }
 
 fn one_of(draw: &mut Draw, values: &[f64]) -> f64 {
@@ -160,6 +211,44 @@ mod tests {
         assert!(regressed(3, 0.0) < 0.025 && regressed(20, 0.0) < 0.01);
         assert!(regressed(3, -0.06) < regressed(8, -0.06));
         assert!(regressed(20, -0.06) > 0.9 && regressed(5, -0.10) > 0.8);
+    }
+
+    #[test]
+    fn the_interval_of_a_rate_is_scipys() {
+        // scipy.stats.binomtest(k, n).proportion_ci(0.95, "exact")
+        for (k, n, [low, high]) in [
+            (0, 2_000, [0.0, 0.001_842_739_793_693_189_9]),
+            (7, 2_000, [0.001_408_303_832_502_518_8, 0.007_197_961_714_756_038]),
+            (2_000, 2_000, [0.998_157_260_206_306_8, 1.0]),
+        ] {
+            let [found_low, found_high] = clopper_pearson(k, n);
+            assert!(
+                (found_low - low).abs() < 1e-9 && (found_high - high).abs() < 1e-9,
+                "{k}: {found_low} {found_high}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_drawn_with_the_spread_and_the_correlation_that_were_measured() {
+        let groups = groups(0.02);
+        let noise = Grouped { between: 0.0, serial_correlation: 0.4, ..components(&groups).unwrap() };
+        let source = Source::new(&groups, &noise);
+        let mut draw = Draw::new(1, 0);
+        let drawn: Vec<f64> = source.group(&mut draw, 0.0).take(20_000).collect();
+        let sd = (drawn.iter().map(|own| own * own).sum::<f64>() / 20_000.0).sqrt();
+        assert!((sd - noise.within).abs() < 0.02 * noise.within, "{sd} {}", noise.within);
+        let found = components(&[drawn[..10_000].to_vec(), drawn[10_000..].to_vec()]).unwrap();
+        assert!((found.serial_correlation - 0.4).abs() < 0.03, "{}", found.serial_correlation);
+    }
+
+    #[test]
+    fn the_contracts_rule_of_means_is_counted_beside() {
+        let groups = groups(0.07);
+        let noise = components(&groups).unwrap();
+        let rate = at(&Source::new(&groups, &noise), 0.03, 5, 0.0, 2_000);
+        let (beyond, called) = (rate.beyond.unwrap(), rate.regressed + rate.improved);
+        assert!(beyond > 600 && called < 40, "{beyond} {called}");
     }
 
     #[test]

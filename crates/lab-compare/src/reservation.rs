@@ -7,6 +7,7 @@ use lab_core::tolerance::Tolerance;
 
 use crate::pairs::Pairs;
 use crate::row::tolerance_of;
+use crate::summarize::figures;
 
 /// Returns every reservation about two sessions that have ended. A loss that is shown stands although launches are missing:
 /// nobody stops early to look worse.
@@ -44,11 +45,13 @@ fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option
     }
 }
 
-/// Returns the relative change of speed that matters to two sessions; 0 where they name none in percent.
+/// Returns the relative change of speed that matters to two sessions: a tolerance in tokens per second is that share of the
+/// baseline's mean. 0 where they name none.
 pub(crate) fn speed_tolerance(baseline: &Session, candidate: &Session) -> f64 {
     match tolerance_of(speed(), baseline, candidate, None) {
         Some(Tolerance::Relative(share)) => share,
-        Some(Tolerance::Absolute(_)) | None => 0.0,
+        Some(Tolerance::Absolute(width)) => figures(baseline, speed()).map_or(0.0, |own| width / own.mean),
+        None => 0.0,
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn judge(
         (Some(sources), _) => Judgement::Refused { reason: sources.to_string() },
         (None, Some(_)) if metric.meter.is_some() && !of_energy.is_empty() => suspect(of_energy),
         (None, Some((point, width))) => rule::judge(rule, metric.direction, width, &interval, point, usual),
+        (None, None) if tolerance.is_some() && terms.gated.is_some() => named(not_judged(&ours, &theirs)),
         (None, None) => not_judged(&ours, &theirs),
     };
     let (baseline, candidate) = (ours.ok(), theirs.ok());
@@ -104,6 +105,16 @@ fn not_judged(baseline: &Result<Summary, String>, candidate: &Result<Summary, St
         }
         (Ok(_), Err(reason)) => Judgement::Refused { reason: format!("no value in the candidate: {reason}") },
         (Err(reason), Ok(_)) => Judgement::Refused { reason: format!("no value in the baseline: {reason}") },
+    }
+}
+
+/// A gate that names a metric asks for a value of it: green means that every gated metric is inside.
+fn named(judgement: Judgement) -> Judgement {
+    match judgement {
+        Judgement::NotJudged { reason } => Judgement::Inconclusive {
+            reason: format!("the gate names it, and neither side has a value: {reason}"),
+        },
+        other => other,
     }
 }
 

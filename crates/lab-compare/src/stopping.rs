@@ -10,6 +10,7 @@ use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
 
 use crate::location::{Location, location};
+use crate::noise::variance_inflation;
 use crate::number_line::{Verdict, place};
 
 /// How sure all looks of an experiment are together.
@@ -65,16 +66,15 @@ pub fn reaching(n_pairs: u32) -> Option<u32> {
     LOOKS.into_iter().find(|look| *look >= n_pairs)
 }
 
-/// Returns the plan of an experiment that is looked at once, at its end.
+/// Returns the plan of an experiment that is looked at once, at its end: after an even number of pairs, so that each side went
+/// first equally often.
 pub fn fixed(pairs: u32) -> StoppingPlan {
-    StoppingPlan { looks: vec![pairs], confidence: CONFIDENCE, look_confidence: CONFIDENCE }
+    StoppingPlan { looks: vec![pairs - pairs % 2], confidence: CONFIDENCE, look_confidence: CONFIDENCE }
 }
 
-/// Returns how much wider a standard error is for the correlation of neighbours: √((1 + ρ)/(1 − ρ)), what a first-order
-/// autoregressive series needs (Priestley 1981, "Spectral Analysis and Time Series", section 5.3.2).
+/// Returns how much wider a standard error is for the correlation of neighbours.
 pub(crate) fn widening(noise: Noise) -> f64 {
-    let rho = noise.serial_correlation.clamp(0.0, 0.9);
-    ((1.0 + rho) / (1.0 - rho)).sqrt()
+    variance_inflation(noise.serial_correlation).sqrt()
 }
 
 /// Returns the degrees of freedom that a bias is known on.

@@ -6,6 +6,7 @@ mod output;
 use lab_core::energy::{EnergyTrace, MeterInfo, MeterKind};
 use lab_core::fixtures;
 use lab_core::metric::{Metric, Reading};
+use lab_core::plan::{GateSpec, InconclusiveGate};
 use lab_core::record::{Completed, Outcome, RepetitionKind};
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
@@ -135,6 +136,50 @@ fn a_gated_metric_on_one_side_alone_is_refused_unless_another_is_beyond() {
     }
     let report = compare(&with, &session(2, 90.0, None));
     assert_eq!((report.conclusion, report.refusals.len()), (Conclusion::NotReproduced, 1));
+}
+
+#[test]
+fn a_gate_that_lets_doubt_pass_lets_nothing_pass_that_may_not_be_compared() {
+    let spec = GateSpec { inconclusive: InconclusiveGate::Pass, ..GateSpec::default() };
+    let steal = Validity::Suspect(vec!["steal: some".to_owned()]);
+    let suspect = |mut session: Session| {
+        edit(&mut session, 0, |completed| completed.validity = steal.clone());
+        session
+    };
+    let decided = |candidate: &Session| {
+        let report = crate::compare(&session(1, 100.0, Some(20.0)), candidate, &Policy::default());
+        (report.conclusion, gate::decide(report, &spec).passed)
+    };
+    assert_eq!(decided(&suspect(session(2, 100.0, Some(20.0)))), (Conclusion::Inconclusive, true));
+    assert_eq!(decided(&session(2, 100.0, None)), (Conclusion::Refused, false));
+    assert_eq!(decided(&suspect(session(2, 100.0, None))), (Conclusion::Inconclusive, false));
+}
+
+#[test]
+fn a_metric_that_the_gate_names_must_have_a_value() {
+    let named = |metrics: &[&str]| {
+        let metrics = Some(metrics.iter().map(|own| (*own).to_owned()).collect());
+        let policy = Policy { gate: GateSpec { metrics, ..GateSpec::default() }, ..Policy::default() };
+        crate::compare(&session(1, 100.0, None), &session(2, 100.0, None), &policy)
+    };
+    assert_eq!(named(&[SPEED]).conclusion, Conclusion::Equivalent);
+    let both = named(&[SPEED, POWER]);
+    assert_eq!(both.conclusion, Conclusion::Inconclusive, "{}", both.headline);
+    let Judgement::Inconclusive { reason } = &row(&both, POWER).judgement else { panic!("{both:?}") };
+    assert!(reason.starts_with("the gate names it, and neither side has a value: "), "{reason}");
+}
+
+#[test]
+fn what_an_interval_cannot_tell_comes_before_a_metric_that_one_side_lacks() {
+    let mut noisy = session(2, 100.0, None);
+    fixtures::set_values(&mut noisy, SPEED, &[90.0, 110.0, 100.0]);
+    let report = crate::compare(&session(1, 100.0, Some(20.0)), &noisy, &Policy::default());
+    assert_eq!(
+        (report.conclusion, report.refusals.len()),
+        (Conclusion::Inconclusive, 1),
+        "{}",
+        report.headline
+    );
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub struct Calibration {
     /// calibrations of versions that did not take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
+    /// Time that the uninterrupted repetitions behind an experiment take, in seconds: two of each side. Of experiments alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing_seconds: Option<f64>,
     /// Logarithms: of launch means in each session, or of the ratio of each pair in each experiment.
     pub groups: Vec<Vec<f64>>,
     /// What they vary by.
@@ -104,6 +107,27 @@ pub struct Rate {
     pub equivalent: u32,
     /// Median of the pairs that it took; absent for separate sessions.
     pub median_pairs: Option<u32>,
+    /// In how many the means lay further apart than the tolerance: what the contract's own rule says. Of separate sessions alone;
+    /// absent in calibrations of versions that did not count it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<u32>,
+    /// The 95 % interval of each rate as far as the number of simulated comparisons tells (Clopper and Pearson 1934, Biometrika
+    /// 26); how well the launches are known that they are drawn from is not in it. Absent in older calibrations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intervals: Option<RateIntervals>,
+}
+
+/// Lower and upper ends of the intervals of rates, as shares.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RateIntervals {
+    /// Called regressed.
+    pub regressed: [f64; 2],
+    /// Called improved.
+    pub improved: [f64; 2],
+    /// Called equivalent.
+    pub equivalent: [f64; 2],
+    /// Told nothing.
+    pub inconclusive: [f64; 2],
 }
 
 impl Rate {

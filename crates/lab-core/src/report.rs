@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::StoppingPlan;
+use crate::experiment::{Noise, StoppingPlan};
 use crate::fingerprint::{Difference, Mode, PartKind};
 use crate::metric::{Direction, Reading};
 use crate::record::ContractCoverage;
@@ -104,6 +104,9 @@ pub struct Suspicion {
     pub baseline: usize,
     /// Repetitions of the candidate that it made suspect.
     pub candidate: usize,
+    /// Whether it keeps the metrics of a meter from a verdict, and no others.
+    #[serde(default)]
+    pub energy_only: bool,
 }
 
 /// The rule that turns figures into a conclusion.
@@ -136,6 +139,9 @@ pub struct Paired {
     pub changes: Vec<f64>,
     /// When it was to stop.
     pub stopping: StoppingPlan,
+    /// What a calibration knew of its pairs when it began: held by the interval of speed.
+    #[serde(default)]
+    pub noise: Noise,
     /// Relative change of `tokens_per_sec` in the uninterrupted repetitions, as a share.
     pub uninterrupted: Option<f64>,
     /// The same in each pair that has some on both sides, in order.
@@ -154,6 +160,13 @@ pub struct Support {
     pub detects: f64,
     /// What a paired experiment shows; absent where that is not calibrated.
     pub paired: Option<PairedSupport>,
+    /// How often the contract's rule of means calls two equal sessions of so many launches (`contract_launches`) different, as a
+    /// share; absent where the calibration does not tell.
+    #[serde(default)]
+    pub contract_wrong: Option<f64>,
+    /// Launches a side that `contract_wrong` is about: the most that the calibration has rates of and that the sessions have.
+    #[serde(default)]
+    pub contract_launches: Option<u32>,
 }
 
 /// What paired experiments on a host can see.
@@ -163,7 +176,7 @@ pub struct PairedSupport {
     pub pairs: u32,
     /// The smallest loss that so many pairs show, as a share.
     pub detects: f64,
-    /// How long they take, in seconds; absent where that was not recorded.
+    /// How long they take, in seconds, with the uninterrupted repetitions behind them; absent where that was not recorded.
     pub seconds: Option<f64>,
 }
 

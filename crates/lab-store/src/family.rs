@@ -15,7 +15,8 @@ use crate::query::parse_id;
 pub struct Family {
     /// Digest over the digests of the four parts.
     pub digest: Digest,
-    /// Its sessions, oldest first; at least one. Sides of paired experiments are none of them.
+    /// Its sessions, oldest first; at least one. Sides of paired experiments are none of them, nor sessions in which a loss was
+    /// planted.
     pub sessions: Vec<SessionId>,
 }
 
@@ -27,7 +28,9 @@ const SESSIONS: &str = "
     )
     SELECT id, model_part, plan_part, backend_part, hardware_part
     FROM session JOIN named USING (model_part, plan_part, backend_part, hardware_part)
+    JOIN part ON part.digest = engine_part
     WHERE json_extract(body, '$.experiment') IS NULL
+    AND json_extract(part.identity, '$.settings.delay') IS NULL
     ORDER BY started_at, id";
 
 impl Store {
@@ -131,6 +134,18 @@ mod tests {
         assert_eq!(sessions(&scratch, "plan-1"), [vec![id(3)], vec![id(1), id(2)]]);
         let families = scratch.store.families("plan-1").unwrap();
         assert_ne!(families[0].digest, families[1].digest);
+    }
+
+    #[test]
+    fn a_session_in_which_a_loss_was_planted_belongs_to_no_family() {
+        let mut slower = sibling(2);
+        let settings = serde_json::json!({ "delay": "uniform:0.06" });
+        slower.fingerprint.engine.identity.insert("settings".to_owned(), settings);
+        let mut other = sibling(3);
+        let settings = serde_json::json!({ "threads": "4" });
+        other.fingerprint.engine.identity.insert("settings".to_owned(), settings);
+        let scratch = record(&[sibling(1), slower, other]);
+        assert_eq!(sessions(&scratch, "plan-1"), [[id(1), id(3)]]);
     }
 
     #[test]

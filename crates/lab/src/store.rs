@@ -55,29 +55,43 @@ pub(crate) fn load(store: &Store, typed: &str) -> Result<Session> {
 }
 
 /// Returns what sessions of a baseline's fingerprint differ by, as far as the store has enough of them, for every metric
-/// that may be judged. Neither a candidate nor what came after it counts: it would widen the interval it is judged by, and
-/// the verdict on two recordings would change as the store grows.
+/// that may be judged; of speed also what a calibration of the same model, plan, backend and hardware tells, where the sessions of
+/// the fingerprint are too few. Neither a candidate nor what came after it counts: it would widen the interval it is judged by,
+/// and the verdict on two recordings would change as the store grows.
 fn drifts(
     store: &Store,
     baseline: &SessionHeader,
     candidate: Option<&SessionHeader>,
+    calibrations: &Calibrations,
 ) -> Result<BTreeMap<String, Drift>> {
     let judged = baseline.work.metrics().filter(|metric| baseline.tolerance(metric).is_some());
     let digest = baseline.fingerprint.digest();
     let until = candidate.map(|candidate| candidate.id);
     let drift = |metric: &Metric| -> Result<(String, Drift)> {
         let id = metric.id();
-        let drift = noise::drift(&store.launch_means(&digest, &id, until)?);
+        let of_sessions = noise::drift(&store.launch_means(&digest, &id, until)?);
+        let drift = match of_sessions {
+            Drift::Unknown if id == speed().id() => calibrations.drift(),
+            known => known,
+        };
         Ok((id, drift))
     };
     judged.map(drift).collect()
 }
 
-/// Returns the newest calibrations of a family that this version reads. What is passed over is told.
-pub(crate) fn calibrations(store: &Store, family: &Digest) -> Result<Calibrations> {
+/// Returns the newest calibrations of a family that this version reads: of those made before a candidate began, where one was
+/// measured. What is passed over is told.
+pub(crate) fn calibrations(
+    store: &Store,
+    family: &Digest,
+    candidate: Option<&SessionHeader>,
+) -> Result<Calibrations> {
     let mut skipped = Vec::new();
+    let is_known = |row: &CalibrationRow| candidate.is_none_or(|own| row.made_at <= own.started_at);
     let mut newest = |kind| -> Result<Option<Calibration>> {
-        Ok(newest_readable(store.calibrations(family, kind)?, &mut skipped))
+        let mut rows = store.calibrations(family, kind)?;
+        rows.retain(is_known);
+        Ok(newest_readable(rows, &mut skipped))
     };
     let calibrations =
         Calibrations { compare: newest(CalibrationKind::Compare)?, ab: newest(CalibrationKind::Ab)? };
@@ -120,8 +134,9 @@ pub(crate) fn policy(
     baseline: &SessionHeader,
     candidate: Option<&SessionHeader>,
 ) -> Result<Policy> {
-    let calibrations = calibrations(store, &baseline.fingerprint.family())?;
-    Ok(Policy { drifts: drifts(store, baseline, candidate)?, calibrations, ..Policy::default() })
+    let calibrations = calibrations(store, &baseline.fingerprint.family(), candidate)?;
+    let drifts = drifts(store, baseline, candidate, &calibrations)?;
+    Ok(Policy { drifts, calibrations, ..Policy::default() })
 }
 
 /// Finds the session that a gate compares with: by the name of a baseline, or as any session is named behind a `@` or by its

@@ -53,6 +53,7 @@ fn calibration(within: f64, between: f64, n_groups: usize) -> Calibration {
         metric: speed().id(),
         tolerance: 0.03,
         seconds: Some(9.0),
+        closing_seconds: Some(11.0),
         groups: Vec::new(),
         noise,
         rates: Vec::new(),
@@ -89,12 +90,14 @@ fn a_pair_says_what_it_detects_and_how_long_it_takes() {
         improved: 0,
         equivalent: 10,
         median_pairs,
+        beyond: None,
+        intervals: None,
     };
     ab.rates = vec![rate(0.0, Some(8)), rate(-0.06, Some(4))];
     let calibrations = Calibrations { compare: Some(calibration(0.07, 0.0, 5)), ab: Some(ab) };
     let support = calibrations.support(5).unwrap();
     let paired = support.paired.unwrap();
-    assert_eq!((paired.pairs, paired.seconds), (8, Some(72.0)));
+    assert_eq!((paired.pairs, paired.seconds), (8, Some(83.0)));
     assert!(paired.detects > 0.03 && paired.detects < 0.06, "{paired:?}");
     assert!(support.detects > 0.12, "{support:?}");
     assert_eq!(calibrations.support(1), None, "one launch has no spread");

@@ -1,5 +1,7 @@
 //! Metrics of meters.
 
+use lab_core::experiment;
+
 use super::*;
 
 /// Gives every repetition of a session the readings of one meter under constant power.
@@ -82,4 +84,43 @@ fn suspect_data_come_before_a_metric_that_one_side_lacks() {
     let report = compare(&metered, &suspect);
     assert_eq!(report.conclusion, Conclusion::Inconclusive, "{}", report.headline);
     assert!(report.refusals.iter().any(|refusal| matches!(refusal, Refusal::OneSided { .. })));
+}
+
+#[test]
+fn what_disturbed_the_repetitions_that_energy_is_of_keeps_energy_from_a_verdict_and_not_speed() {
+    let load = Validity::Suspect(vec!["other-load: 20 %".to_owned()]);
+    let side = |own: experiment::Side, validity: &Validity| {
+        let mut side = fixtures::session(1 + own as u128, &[20_000; 6]);
+        side.header.experiment = Some(fixtures::experiment(own));
+        // Behind every pair one uninterrupted repetition, and meters beside all.
+        let mut behind = side.repetitions.clone();
+        edit(&mut side, 0, |completed| {
+            completed.turns = Some([1, 4, 3].map(fixtures::quiet_turn).to_vec());
+        });
+        for recorded in &mut behind {
+            recorded.repetition.index += 100;
+            if let Outcome::Completed(completed) = &mut recorded.repetition.outcome {
+                completed.validity = validity.clone();
+            }
+        }
+        side.repetitions.extend(behind);
+        metered(side, "rapl package-0", MeterKind::Measured)
+    };
+    let of = |validity: &Validity, admitted: &[&str]| {
+        let admitted = admitted.iter().map(|own| (*own).to_owned()).collect();
+        let policy = Policy { admitted, ..Policy::default() };
+        crate::compare(
+            &side(experiment::Side::A, &Validity::Valid),
+            &side(experiment::Side::B, validity),
+            &policy,
+        )
+    };
+    let quiet = of(&Validity::Valid, &[]);
+    assert_eq!(row(&quiet, POWER).judgement, Judgement::Equivalent, "{}", quiet.headline);
+    let disturbed = of(&load, &[]);
+    assert!(matches!(row(&disturbed, POWER).judgement, Judgement::Inconclusive { .. }), "{disturbed:?}");
+    assert_eq!(row(&disturbed, SPEED).judgement, row(&quiet, SPEED).judgement);
+    assert!(disturbed.suspicions.iter().all(|own| own.energy_only && own.candidate == 6));
+    let admitted = of(&load, &["other-load"]);
+    assert_eq!(row(&admitted, POWER).judgement, Judgement::Equivalent, "{}", admitted.headline);
 }

@@ -71,3 +71,14 @@ fn a_candidate_with_more_slow_launches_is_told_so() {
     assert_eq!((slow.baseline, slow.candidate, slow.of_candidate), (0, 3, 10));
     assert!(report.headline.contains("3 of 10 launches of the candidate were slow"), "{}", report.headline);
 }
+
+#[test]
+fn nothing_against_nothing_is_no_change() {
+    let idle = |number| {
+        let mut session = launches(number, &[100.0, 101.0, 99.0]);
+        fixtures::set_values(&mut session, POWER, &[0.0; 3]);
+        session
+    };
+    let report = by_interval(&idle(1), &idle(2));
+    assert_eq!(row(&report, POWER).judgement, Judgement::Equivalent, "{}", report.headline);
+}

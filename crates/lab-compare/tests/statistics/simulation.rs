@@ -22,6 +22,11 @@ impl Draw {
         ((self.0.next_u64() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
+    /// A whole number from 0 to below `n`.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.0.next_u64() % n as u64).expect("it is below a usize")
+    }
+
     /// A standard normal number (Box and Muller 1958).
     pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * self.uniform().ln()).sqrt() * (TAU * self.uniform()).cos()
@@ -33,6 +38,12 @@ impl Draw {
         let freedom = f64::from(freedom);
         self.normal() / (squares / freedom).sqrt() * ((freedom - 2.0) / freedom).sqrt()
     }
+}
+
+/// What the pairs of experiments are drawn from.
+pub(crate) trait Source {
+    /// Returns the log-ratios of the pairs of one experiment on a change, without end.
+    fn series<'a>(&'a self, draw: &'a mut Draw, change: f64) -> Box<dyn Iterator<Item = f64> + 'a>;
 }
 
 /// What pairs of launches do. All figures are on the scale of log-ratios.
@@ -52,15 +63,19 @@ pub(crate) struct World {
     pub(crate) correlation: f64,
     /// Standard deviation of what all pairs of an experiment share.
     pub(crate) bias: f64,
+    /// Standard deviation of what every pair adds to all that follow it.
+    pub(crate) drift: f64,
+    /// Standard deviation of what every four pairs in a row share.
+    pub(crate) clusters: f64,
 }
 
-impl World {
-    /// Returns the log-ratios of the pairs of one experiment, without end.
-    pub(crate) fn series<'a>(self, draw: &'a mut Draw, change: f64) -> impl Iterator<Item = f64> + use<'a> {
+impl Source for World {
+    fn series<'a>(&'a self, draw: &'a mut Draw, change: f64) -> Box<dyn Iterator<Item = f64> + 'a> {
         let shared = change.ln_1p() + self.bias * draw.normal();
         let mut level = draw.normal();
         let mut first = 1.0;
-        (0..).map(move |index: u32| {
+        let (mut drifted, mut cluster) = (0.0, 0.0);
+        Box::new((0..).map(move |index: u32| {
             first =
                 if index.is_multiple_of(2) { if draw.uniform() < 0.5 { 1.0 } else { -1.0 } } else { -first };
             let noise = match self.freedom {
@@ -77,10 +92,16 @@ impl World {
             let slow = |draw: &mut Draw, often: f64| {
                 if often > 0.0 && draw.uniform() < often { 1.7_f64.ln() } else { 0.0 }
             };
+            if self.drift > 0.0 {
+                drifted += self.drift * draw.normal();
+            }
+            if self.clusters > 0.0 && index.is_multiple_of(4) {
+                cluster = self.clusters * draw.normal();
+            }
             let modes = mode(draw) - mode(draw);
             let slow = slow(draw, self.slow[0]) - slow(draw, self.slow[1]);
-            shared + self.spread * noise + modes + slow + first * self.first / 2.0
-        })
+            shared + self.spread * noise + modes + slow + first * self.first / 2.0 + drifted + cluster
+        }))
     }
 }
 
@@ -101,7 +122,18 @@ impl Tally {
         (low, high)
     }
 
-    /// Returns whether the count may come from a rate of at most so much: its lower bound does not lie above.
+    /// Returns whether the rate is shown to be at most so much.
+    pub(crate) fn is_at_most(self, rate: f64) -> bool {
+        self.bounds().1 <= rate
+    }
+
+    /// Returns whether the rate is shown to be at least so much.
+    pub(crate) fn is_at_least(self, rate: f64) -> bool {
+        self.bounds().0 >= rate
+    }
+
+    /// Returns whether the count may come from a rate of at most so much: its lower bound does not lie above. For rates that lie
+    /// on what is claimed, and that no number of trials could show to be below.
     pub(crate) fn is_compatible_with_at_most(self, rate: f64) -> bool {
         self.bounds().0 <= rate
     }

@@ -68,15 +68,23 @@ fn grid(rates: &[Rate], count: &'static str) -> Grid {
     Grid { columns, rows: rates.iter().map(row).collect() }
 }
 
+/// A rate is shown with its interval where it is known: `4.1 % (3.3 to 5.1)`.
 fn row(rate: &Rate) -> Row {
-    let share = |k: u32| percent(f64::from(k) / f64::from(rate.trials));
+    let share = |k: u32, interval: Option<[f64; 2]>| {
+        let rate = percent(f64::from(k) / f64::from(rate.trials));
+        interval.map_or_else(
+            || rate.clone(),
+            |[low, high]| format!("{rate} ({:.1} to {:.1})", low * 100.0, high * 100.0),
+        )
+    };
+    let intervals = rate.intervals;
     let cells = vec![
         rate.n.to_string(),
         percent(rate.change),
-        share(rate.regressed),
-        share(rate.improved),
-        share(rate.equivalent),
-        share(rate.inconclusive()),
+        share(rate.regressed, intervals.map(|own| own.regressed)),
+        share(rate.improved, intervals.map(|own| own.improved)),
+        share(rate.equivalent, intervals.map(|own| own.equivalent)),
+        share(rate.inconclusive(), intervals.map(|own| own.inconclusive)),
         rate.median_pairs.map_or_else(|| super::ABSENT.to_owned(), |pairs| pairs.to_string()),
     ];
     Row { cells, tone: Tone::Plain }

@@ -1,5 +1,6 @@
 //! A comparison of two sessions.
 
+use lab_core::experiment::Noise;
 use lab_core::fingerprint::{Difference, Mode};
 use lab_core::metric::{find, short_name};
 use lab_core::report::{
@@ -78,11 +79,18 @@ pub(super) fn support(support: &Support) -> String {
         let time = seconds.map_or_else(|| format!("{pairs} pairs"), |seconds| format!("{seconds:.0} s"));
         format!("; `lab ab` {} in {time}", percent(detects))
     });
+    let contract = support.contract_wrong.zip(support.contract_launches).map(|(wrong, launches)| {
+        let wrong = percent(wrong);
+        format!(
+            "; the contract's rule of means calls {wrong} of equal sessions of {launches} launches different"
+        )
+    });
     format!(
-        "at {} launches a side this host detects a loss of {} or more (in 4 of 5 comparisons){}",
+        "at {} launches a side this host detects a loss of {} or more (in 4 of 5 comparisons){}{}",
         support.launches,
         percent(support.detects),
-        paired.unwrap_or_default()
+        paired.unwrap_or_default(),
+        contract.unwrap_or_default()
     )
 }
 
@@ -295,6 +303,19 @@ fn drift(metrics: &[MetricComparison]) -> Option<String> {
     (!said.is_empty()).then(|| said.join("; "))
 }
 
+/// Says what the interval of an experiment holds besides the spread of its own pairs.
+fn calibrated(noise: &Noise) -> String {
+    match noise.experiments {
+        0 => "not calibrated: the correlation of pairs and what experiments differ by are unknown, and taken as none".to_owned(),
+        n => format!(
+            "by calibration ({n} experiments): neighbouring pairs correlate by {:+.2}, experiments differ by {:.1} %; the interval \
+             of speed holds both",
+            noise.serial_correlation,
+            noise.bias * 100.0
+        ),
+    }
+}
+
 /// Says what the contract's own rule would conclude.
 fn point_rule(metrics: &[MetricComparison]) -> Option<String> {
     let said = |own: &MetricComparison| {
@@ -349,8 +370,9 @@ fn differing_context(difference: &Difference) -> String {
 }
 
 fn suspicion(suspicion: &Suspicion) -> String {
-    let Suspicion { rule, baseline, candidate } = suspicion;
-    format!("suspect by `{rule}`: {baseline} of the baseline's repetitions, {candidate} of the candidate's")
+    let Suspicion { rule, baseline, candidate, energy_only } = suspicion;
+    let what = if *energy_only { "energy suspect" } else { "suspect" };
+    format!("{what} by `{rule}`: {baseline} of the baseline's repetitions, {candidate} of the candidate's")
 }
 
 fn notes(report: &Report) -> Vec<Text> {
@@ -360,7 +382,8 @@ fn notes(report: &Report) -> Vec<Text> {
     let rules = (report.baseline.rules != report.candidate.rules)
         .then(|| "the two sides were judged by different versions of the rules of validity".to_owned());
     let by_interval = report.rule == Rule::Interval && !report.metrics.is_empty();
-    let drift = by_interval.then(|| drift(&report.metrics)).flatten();
+    let of_pairs = report.paired.as_ref().map(|paired| calibrated(&paired.noise));
+    let drift = by_interval.then(|| drift(&report.metrics).or(of_pairs)).flatten();
     let point = by_interval.then(|| point_rule(&report.metrics)).flatten();
     let reasons = reasons(&report.metrics).into_iter().chain(suspicions).chain(admitted).chain(rules);
     let loosened = report.metrics.iter().filter(|metric| metric.unofficial_tolerance).map(loosened);

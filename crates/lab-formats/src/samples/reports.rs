@@ -1,6 +1,6 @@
 //! Reports of comparisons, and the gate on one.
 
-use lab_core::experiment::StoppingPlan;
+use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::fingerprint::{Difference, Mode, PartKind};
 use lab_core::gate::{Check, CheckOutcome, GATE_SCHEMA, Gate};
 use lab_core::metric::{Contract, Reading};
@@ -152,10 +152,13 @@ pub(crate) fn experiment_report() -> Report {
         launches: 4,
         detects: 0.081,
         paired: Some(PairedSupport { pairs: 8, detects: 0.04, seconds: Some(75.0) }),
+        contract_wrong: Some(0.25),
+        contract_launches: Some(5),
     });
     report.slow_launches =
         Some(SlowLaunches { baseline: 0, of_baseline: 4, candidate: 1, of_candidate: 4, chance: 0.5 });
     report.paired = Some(Paired {
+        noise: Noise { serial_correlation: 0.12, bias: 0.004, experiments: 8 },
         experiment: "019b7a5c-0000-7000-8000-000000000007".to_owned(),
         mode: Mode::LockStep { tokens: 4 },
         pairs: 4,

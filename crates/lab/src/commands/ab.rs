@@ -275,7 +275,7 @@ fn headers(
     let repeat = design.stopping.most();
     let header = |side: usize| recording::header(&sides.plans[side], repeat, design.mode, &benches[side]);
     let headers = [header(0)?, header(1)?];
-    let calibrations = store::calibrations(store, &headers[0].fingerprint.family())?;
+    let calibrations = store::calibrations(store, &headers[0].fingerprint.family(), None)?;
     let noise = calibrations.ab.map(|own| own.noise.noise()).unwrap_or_default();
     Ok(paired(headers, design, noise))
 }

@@ -14,15 +14,15 @@ use lab_compare::foresee::Calibrations;
 use lab_compare::rates::{self, Source};
 use lab_compare::stopping;
 use lab_compare::{Policy, noise, pairs::Pairs};
-use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration, Grouped, Planted, Rate};
+use lab_core::calibration::{CALIBRATION_SCHEMA, Calibration, Planted, Rate};
 use lab_core::clock::Clock as _;
 use lab_core::digest::Digest;
 use lab_core::experiment::Noise;
 use lab_core::fingerprint::{Isolation, PartKind};
-use lab_core::metric::{Metric, speed};
+use lab_core::metric::{Metric, find, speed};
 use lab_core::plan::{GateSpec, Plan};
 use lab_core::record::Session;
-use lab_core::report::{ChangeInterval, Drift};
+use lab_core::report::ChangeInterval;
 use lab_core::tolerance::Tolerance;
 use lab_formats::{calibration_json, page, table};
 use lab_host::clock::Monotonic;
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// The plan.
     plan: PathBuf,
     /// Sessions, and experiments of the plan against itself.
-    #[arg(long, value_name = "N", default_value = "5", value_parser = RangedU64ValueParser::<u32>::new().range(2..))]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = RangedU64ValueParser::<u32>::new().range(2..))]
     sessions: u32,
     /// Launches a session.
     #[arg(long, value_name = "N", default_value = "5", value_parser = RangedU64ValueParser::<u32>::new().range(2..))]
@@ -228,8 +228,7 @@ fn of_sessions(measured: &Measured, tolerance: f64) -> Result<Calibration> {
     let calibration = calibration(last, tolerance, groups, measured.seconds[0], |source, _| {
         rates::of_sessions(source, tolerance)
     })?;
-    let Grouped { between, n_groups, .. } = calibration.noise;
-    let drift = Drift::Known { standard_deviation: between, sessions: n_groups };
+    let drift = Calibrations { compare: Some(calibration.clone()), ab: None }.drift();
     let policy =
         Policy { vary: Some(PartKind::Engine), drifts: [(speed().id(), drift)].into(), ..Policy::default() };
     let found =
@@ -248,8 +247,18 @@ fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Resul
     let policy = Policy { vary: Some(PartKind::Engine), admitted: gate.admit.clone(), ..Policy::default() };
     let found =
         measured.slower_experiments.iter().filter_map(|(share, [a, b])| planted(*share, [a, b], &policy));
-    Ok(Calibration { planted: found.collect(), ..calibration })
+    Ok(Calibration { planted: found.collect(), closing_seconds: closing_seconds(last), ..calibration })
 }
+
+/// Returns how long two uninterrupted repetitions of either side take: an experiment of a user ends with them, those measured
+/// here do not.
+fn closing_seconds(of: &Session) -> Option<f64> {
+    let speeds = lab_compare::launches::launch_means(of, find(TOTAL)?);
+    let mean_ms = speeds.iter().map(|own| own.mean).sum::<f64>() / speeds.len() as f64;
+    (!speeds.is_empty()).then_some(4.0 * mean_ms / 1e3)
+}
+
+const TOTAL: &str = "engine.v0.1/latency_total_ms";
 
 /// Compares as a user would, where a loss of known size was planted.
 fn planted(share: f64, [baseline, candidate]: [&Session; 2], policy: &Policy) -> Option<Planted> {
@@ -289,6 +298,7 @@ fn calibration(
         metric: speed().id(),
         tolerance,
         seconds: Some(seconds / n_values as f64),
+        closing_seconds: None,
         groups,
         noise,
         rates,

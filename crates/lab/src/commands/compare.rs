@@ -114,13 +114,16 @@ pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
     }
 }
 
-/// Returns whether more launches could change nothing about what is concluded. What the contract's rule says is asked once,
-/// at the end: it has no interval that would hold over several looks.
-pub(crate) const fn decision(report: &Report) -> Decision {
+/// Returns whether more launches could change nothing about what is concluded: where it is decided, and where suspect
+/// repetitions keep from every verdict. What the contract's rule says is asked once, at the end: it has no interval that would
+/// hold over several looks.
+pub(crate) fn decision(report: &Report) -> Decision {
+    let is_suspect = report.suspicions.iter().any(|own| !own.energy_only);
     match report.conclusion {
         Conclusion::Equivalent | Conclusion::Improved | Conclusion::Regressed | Conclusion::Refused => {
             Decision::Stop
         }
+        Conclusion::Inconclusive if is_suspect => Decision::Stop,
         Conclusion::Inconclusive | Conclusion::Reproduced | Conclusion::NotReproduced => Decision::Continue,
     }
 }

@@ -7,7 +7,7 @@ mod spool;
 mod until;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -129,7 +129,7 @@ fn ask_engine(plan: &Plan, arguments: &Arguments, begun_ns: u64, global: &Global
         target.check(&header)?;
     }
     announce(plan, &header);
-    warn(plan, &header, &store)?;
+    warn(&arguments.plan, &header, &store)?;
     let order = Order {
         workload: &bench.workload,
         load: &bench.load_request(),
@@ -191,9 +191,9 @@ fn announce(plan: &Plan, header: &SessionHeader) {
 }
 
 /// Says before anything runs that so few launches cannot tell, where that is known.
-fn warn(plan: &Plan, header: &SessionHeader, store: &Store) -> Result<()> {
+fn warn(plan: &Path, header: &SessionHeader, store: &Store) -> Result<()> {
     let Some(Tolerance::Relative(tolerance)) = header.tolerance(speed()) else { return Ok(()) };
-    let calibrations = store::calibrations(store, &header.fingerprint.family())?;
+    let calibrations = store::calibrations(store, &header.fingerprint.family(), None)?;
     if let Some(reach) = calibrations.too_few(header.repeat, tolerance) {
         say(&format!(
             "note: by calibration, sessions of {} launches with nothing changed differ by up to {:.1} % here; the tolerance \
@@ -201,7 +201,7 @@ fn warn(plan: &Plan, header: &SessionHeader, store: &Store) -> Result<()> {
             header.repeat,
             reach * 100.0,
             tolerance * 100.0,
-            plan.name
+            plan.display()
         ));
     }
     Ok(())

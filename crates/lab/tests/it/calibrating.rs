@@ -16,23 +16,23 @@ use crate::schema;
 fn a_calibration_measures_stores_and_tells_what_can_be_seen() {
     let lab = Lab::new();
     let words =
-        ["calibrate", "plan.toml", "--sessions", "3", "--repeat", "3", "--pairs", "4", "--format", "json"];
+        ["calibrate", "plan.toml", "--sessions", "5", "--repeat", "3", "--pairs", "4", "--format", "json"];
     let document = lab.plan(Plan::steady().set("run.warmup", 1)).run(&words).exits(0).json();
     schema::assert_fits(&document, "calibration.v1");
     let [compare, ab] = ["compare", "ab"].map(|kind| &document[kind]);
-    assert_eq!((&compare["noise"]["n_groups"], &compare["noise"]["n_values"]), (&json!(3), &json!(9)));
-    assert_eq!(ab["noise"]["n_groups"], 3);
+    assert_eq!((&compare["noise"]["n_groups"], &compare["noise"]["n_values"]), (&json!(5), &json!(15)));
+    assert_eq!(ab["noise"]["n_groups"], 5);
     assert_ne!(compare["family"], ab["family"], "turns are another way of measuring");
     assert_eq!(compare["rates"].as_array().unwrap().len(), 40);
     lab.run(&["verify"]).exits(0);
-    // Three sessions of one fingerprint tell what sessions differ by.
+    // Five sessions of one fingerprint tell what sessions differ by.
     let ids: Vec<String> = lab.run(&["list", "--limit", "99", "--format", "json"]).json()["sessions"]
         .as_array()
         .unwrap()
         .iter()
         .map(|own| own["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ids.len(), 9 + 12, "a session and two sides, three times; and four planted losses");
+    assert_eq!(ids.len(), 15 + 12, "a session and two sides, five times; and four planted losses");
     for kind in [compare, ab] {
         let planted: Vec<f64> =
             kind["planted"].as_array().unwrap().iter().map(|own| own["change"].as_f64().unwrap()).collect();
@@ -41,7 +41,7 @@ fn a_calibration_measures_stores_and_tells_what_can_be_seen() {
         let bound = |name: &str| last[name].as_f64().unwrap();
         assert!(bound("low") < bound("estimate") && bound("estimate") < -0.05, "{last}");
     }
-    // Newest first: the last of the three times began behind the planted ones.
+    // Newest first: the last of the five times began behind the planted ones.
     lab.run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
     let report = lab.compare(&ids[14], "@latest", &["--rule", "interval", "--format", "json"]).json();
     let support = &report["support"];
@@ -76,6 +76,7 @@ fn calibration(family: Digest) -> Value {
         metric: "engine.v0.1/tokens_per_sec".to_owned(),
         tolerance: 0.03,
         seconds: None,
+        closing_seconds: None,
         groups: Vec::new(),
         noise: Grouped { n_groups: 4, n_values: 20, within: 0.005, between: 0.001, serial_correlation: 0.0 },
         rates: Vec::new(),

@@ -65,7 +65,7 @@ fn a_baseline_that_can_decide_nothing_is_said_before_anything_is_measured() {
     lab.run(&["baseline", "set", "main"]).exits(0);
     until(&lab, &[])
         .exits(3)
-        .says("no launch could decide it, so none was started")
+        .says("could not be called equivalent, so none was started")
         .says("a single launch")
         .says("lab ab PLAN");
     let sessions = lab.run(&["list", "--format", "json"]).json()["sessions"].as_array().unwrap().len();

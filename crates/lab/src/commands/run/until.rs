@@ -6,7 +6,7 @@ use lab_core::experiment::{StoppingPlan, Until};
 use lab_core::fingerprint::{Isolation, PartKind};
 use lab_core::nearest::nearest;
 use lab_core::plan::Plan;
-use lab_core::record::{Session, SessionHeader};
+use lab_core::record::{Session, SessionHeader, SessionStatus};
 use lab_core::report::Report;
 use lab_runner::Decision;
 use lab_store::Store;
@@ -14,6 +14,7 @@ use lab_store::Store;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::store;
+use crate::terminal::say;
 
 use super::{Arguments, compare};
 
@@ -83,11 +84,17 @@ impl Target {
             )
             .hint("`--vary PART` declares the one part that is meant to differ"));
         }
+        if self.baseline.status() != SessionStatus::Completed {
+            say(&format!(
+                "note: the baseline is {}: only a loss can be shown against it",
+                self.baseline.status()
+            ));
+        }
         match foresee::undecidable(&self.baseline, &self.policy, &self.stopping) {
             None => Ok(()),
             Some(why) => Err(Failure::with(
                 Exit::Inconclusive,
-                anyhow!("no launch could decide it, so none was started: {why}"),
+                anyhow!("however many launches it had, it could not be called equivalent, so none was started: {why}"),
             )
             .hint("give the baseline more launches (`lab run PLAN --repeat N`), or measure both sides at once: `lab ab PLAN`")),
         }
