@@ -5,8 +5,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lab_core::clock::Clock as _;
 use lab_core::experiment::StoppingPlan;
-use lab_core::report::{ChangeInterval, Report};
-use lab_core::tolerance::change_in_words;
+use lab_core::metric::short_name;
+use lab_core::report::{ChangeInterval, Judgement, MetricComparison, Report};
+use lab_core::tolerance::{Tolerance, change_in_words};
 use lab_host::clock::Monotonic;
 
 use crate::terminal::say;
@@ -33,10 +34,13 @@ impl PairLine {
     /// Draws where the experiment stands after a look.
     pub(super) fn show(&self, n_pairs: u32, report: &Report) {
         let looked =
-            report.metrics.iter().find(|own| own.tolerance.is_some() && own.interval.value().is_some());
-        let Some((metric, interval)) = looked.and_then(|own| Some((own, own.interval.value()?))) else {
+            report.metrics.iter().filter_map(|own| Some((own, own.tolerance?, own.interval.value()?)));
+        let is_open = |own: &MetricComparison| matches!(own.judgement, Judgement::Inconclusive { .. });
+        // What keeps from a decision is worth looking at.
+        let Some((metric, tolerance, interval)) = looked.min_by_key(|(own, ..)| !is_open(own)) else {
             return;
         };
+        let (Tolerance::Relative(width) | Tolerance::Absolute(width)) = tolerance;
         let ChangeInterval { estimate, low, high, needed, .. } = interval;
         let words = |own: &f64| change_in_words(*own, metric.tolerance);
         // Where no number would decide, all that may follow will.
@@ -45,7 +49,9 @@ impl PairLine {
         let seconds = (elapsed / n_pairs.max(1) * left).as_secs();
         self.bar.set_prefix(format!("{n_pairs} of at most {} pairs", self.most));
         self.bar.set_message(format!(
-            "{} ({} to {}), about {left} more pairs, {seconds} s",
+            "{} {} {} ({} to {}), about {left} more pairs, {seconds} s",
+            short_name(&metric.metric),
+            band([*low, *estimate, *high], width),
             words(estimate),
             words(low),
             words(high)
@@ -59,8 +65,47 @@ impl PairLine {
     }
 }
 
+/// Half of the places of a band, without its middle.
+const HALF: i32 = 12;
+
+/// Draws an interval over the band of its tolerance: `╌╌╌╌╌╌┃╌╌╌━━━●━━━╌┃╌╌╌╌╌╌`. The drawing reaches to twice the tolerance on either
+/// side, and what lies further out stands at its end.
+fn band([low, estimate, high]: [f64; 3], tolerance: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "the place is clamped before")]
+    let place = |change: f64| {
+        let share = if tolerance > 0.0 { change / (2.0 * tolerance) } else { change.signum() };
+        (share.clamp(-1.0, 1.0) * f64::from(HALF)).round() as i32
+    };
+    let [low, estimate, high] = [low, estimate, high].map(place);
+    let mark = |at: i32| match at {
+        at if at == estimate => '●',
+        at if at.abs() == HALF / 2 => '┃',
+        at if (low..=high).contains(&at) => '━',
+        _ => '╌',
+    };
+    (-HALF..=HALF).map(mark).collect()
+}
+
 impl Drop for PairLine {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_drawn_over_the_band_of_its_tolerance() {
+        for (ends, drawn) in [
+            ([-0.01, 0.0, 0.01], "╌╌╌╌╌╌┃╌╌╌━━●━━╌╌╌┃╌╌╌╌╌╌"),
+            ([-0.09, -0.06, -0.03], "●━━━━━┃╌╌╌╌╌╌╌╌╌╌╌┃╌╌╌╌╌╌"),
+            ([-0.005, 0.02, 0.045], "╌╌╌╌╌╌┃╌╌╌╌━━━━━●━┃━━━╌╌╌"),
+            ([-0.5, -0.4, -0.3], "●╌╌╌╌╌┃╌╌╌╌╌╌╌╌╌╌╌┃╌╌╌╌╌╌"),
+        ] {
+            assert_eq!(band(ends, 0.03), drawn, "{ends:?}");
+        }
+        assert_eq!(band([-1.0, 0.0, 1.0], 0.0).chars().count(), 25, "a tolerance of nothing is drawn, too");
     }
 }
