@@ -1,13 +1,15 @@
-//! `lab gate --self-test`: a regression is planted and must fail, equals must pass, all through the path that real
-//! candidates take: engine processes, a store, the comparison, the gate.
+//! `lab gate --self-test`: a regression is planted and must fail, equals must pass, all through the paths that real
+//! candidates take: engine processes, sessions and paired experiments, a store, the comparison, the gate.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use anyhow::{Context as _, anyhow};
 use lab_compare::Policy;
 use lab_core::fingerprint::PartKind;
 use lab_core::gate::Gate;
 use lab_store::Store;
+use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -34,11 +36,19 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
         bench.run(name, plan)?;
     }
     let store = store::open_for_recording(&bench.store())?;
-    let (equal, regression) = (gate(&store, "@latest~1")?, gate(&store, "@latest")?);
-    say(&format!("equals: {}", equal.reason));
-    say(&format!("planted regression: {}", regression.reason));
-    let [equal, regression] = [&equal, &regression].map(|own| (exit_of(own), own.reason.as_str()));
-    let exit = conclude(equal, regression)?;
+    let of_sessions = [gate(&store, "@latest~2", "@latest~1")?, gate(&store, "@latest~2", "@latest")?];
+    let of_pairs = |candidate| {
+        let [a, b] = bench.experiment(["baseline", candidate])?;
+        gate(&store, &a, &b)
+    };
+    let of_pairs = [of_pairs("equal")?, of_pairs("regressed")?];
+    let exits = [("sessions", of_sessions), ("pairs", of_pairs)].map(|(path, [equal, regression])| {
+        say(&format!("equals, by {path}: {}", equal.reason));
+        say(&format!("planted regression, by {path}: {}", regression.reason));
+        conclude((exit_of(&equal), &equal.reason), (exit_of(&regression), &regression.reason))
+    });
+    let [of_sessions, of_pairs] = exits;
+    let exit = if of_sessions? == Exit::Pass { of_pairs? } else { of_pairs.and(Ok(Exit::Inconclusive))? };
     say(match exit {
         Exit::Pass => "the gate fires when it must, and only then",
         _ => "this machine is too busy to tell; try again when it is quiet",
@@ -59,8 +69,8 @@ fn conclude(equal: (Exit, &str), regression: (Exit, &str)) -> Result<Exit> {
     }
 }
 
-fn gate(store: &Store, candidate: &str) -> Result<Gate> {
-    let (baseline, candidate) = (store::load(store, "@latest~2")?, store::load(store, candidate)?);
+fn gate(store: &Store, baseline: &str, candidate: &str) -> Result<Gate> {
+    let (baseline, candidate) = (store::load(store, baseline)?, store::load(store, candidate)?);
     Ok(judge(&baseline, &candidate, DecidingRule::Interval, Some(PartKind::Engine), Policy::default()))
 }
 
@@ -78,18 +88,34 @@ impl SelfTest<'_> {
     fn run(&self, name: &str, plan: &str) -> Result<()> {
         let path = self.folder.join(format!("{name}.toml"));
         std::fs::write(&path, plan).context("cannot write the self-test's plan").map_err(Failure::run)?;
-        let own_store = Global { store: self.store(), ..self.global.clone() };
-        let mut command = itself::command("run", &own_store)?;
-        command.arg(&path);
-        let output = command.output().context("cannot run lab").map_err(Failure::run)?;
+        let output = self.lab("run", &[&path], &[])?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(Failure::run(anyhow!(
-                "the self-test's session failed: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            ))),
+            false => Err(failed("session", &output)),
         }
     }
+
+    /// Measures two of the plans in pairs as a user would, and returns the ids of both sides. What `ab` itself concludes is not
+    /// asked here.
+    fn experiment(&self, plans: [&str; 2]) -> Result<[String; 2]> {
+        let paths = plans.map(|name| self.folder.join(format!("{name}.toml")));
+        let output = self.lab("ab", &paths.each_ref(), &["--pairs", "6", "--fixed", "--format", "json"])?;
+        let document: Value =
+            serde_json::from_slice(&output.stdout).map_err(|_| failed("experiment", &output))?;
+        let side = |name: &str| document[name]["session"].as_str().map(str::to_owned);
+        let [a, b] = ["baseline", "candidate"].map(side);
+        a.zip(b).map(<[String; 2]>::from).ok_or_else(|| failed("experiment", &output))
+    }
+
+    fn lab(&self, command: &str, plans: &[&PathBuf], further: &[&str]) -> Result<Output> {
+        let own_store = Global { store: self.store(), ..self.global.clone() };
+        let mut command = itself::command(command, &own_store)?;
+        command.args(plans).args(further).output().context("cannot run lab").map_err(Failure::run)
+    }
+}
+
+fn failed(what: &str, output: &Output) -> Failure {
+    Failure::run(anyhow!("the self-test's {what} failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 #[cfg(test)]
