@@ -8,7 +8,7 @@ Three peers, each as its users run it:
 Launches are real, A and B in blocks one after the other, as the peers do it. Red on two blocks of A is false. Needs
 `hyperfine`, SciPy (ci/oracle/statistics-requirements.txt), a quiet machine and about half an hour; resumable.
 
-usage: peers.py LAB PLAN FILE [--blocks N] [--trials FILE] [--print]
+usage: peers.py LAB PLAN FILE [--blocks N] [--trials FILE ...] [--print]
 """
 
 import argparse
@@ -148,14 +148,14 @@ def main():
     parser.add_argument("plan")
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("--blocks", type=int, default=8)
-    parser.add_argument("--trials", type=pathlib.Path, help="what trials.py recorded: the row of lab itself")
+    parser.add_argument("--trials", type=pathlib.Path, nargs="+", default=[], help="what trials.py recorded: the row of lab itself")
     parser.add_argument("--print", action="store_true", dest="only_print")
     arguments = parser.parse_args()
     lines = arguments.file.read_text().splitlines() if arguments.file.exists() else []
     results = [json.loads(line) for line in lines]
     if not arguments.only_print:
         collect(arguments, results)
-    trials = arguments.trials.read_text().splitlines() if arguments.trials else []
+    trials = [line for file in arguments.trials for line in file.read_text().splitlines()]
     show(results, [own for own in map(json.loads, trials) if "row" in own])
 
 

@@ -2,7 +2,7 @@
 does it take? Resumable: every trial is one line of a file, and what is there is not run again.
 
 usage: trials.py LAB PLAN FILE [--trials N] [--rows NAME,NAME] [--minutes N] [--keep FOLDER] [--print]
-                 [--from-seed N]
+                 [--from-seed N] [--also FILE ...]
 """
 
 import argparse
@@ -169,6 +169,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=math.inf, help="begin no trial after so long")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the store of every trial in a folder")
     parser.add_argument("--print", action="store_true", dest="only_print")
+    parser.add_argument("--also", type=pathlib.Path, nargs="+", default=[], help="print the trials of further files with them")
     parser.add_argument("--from-seed", type=int, default=0, help="count only trials of this seed and later ones")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.rows.split(",") if name not in ROWS]:
@@ -176,7 +177,8 @@ def main():
     results = read(arguments.file)
     if not arguments.only_print:
         run(arguments, results)
-    show([result for result in results if result["seed"] >= arguments.from_seed])
+    further = [own for file in arguments.also for own in read(file)]
+    show([result for result in results + further if result["seed"] >= arguments.from_seed])
 
 
 def run(arguments, results):

@@ -214,7 +214,7 @@ pub(crate) fn located(values: &[f64], side: &str) -> Result<Location, String> {
     location(values).ok_or_else(|| format!("{} of the {side}", few(values.len(), "launch")))
 }
 
-fn few(n: usize, what: &str) -> String {
+pub(crate) fn few(n: usize, what: &str) -> String {
     match n {
         0 => format!("there is no {what} that counts"),
         1 => format!("there is a single {what}, and one value has no spread"),

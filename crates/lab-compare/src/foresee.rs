@@ -168,12 +168,9 @@ impl Calibrations {
 
 /// Two sessions of their own: each has launches and a drift.
 fn of_sessions(noise: &Grouped, launches: u32) -> Prospect {
-    Prospect {
-        centre: 0.0,
-        spread: [spread_at(launches, noise.within); 2],
-        drift: noise.between * std::f64::consts::SQRT_2,
-        drift_freedom: noise.n_groups.saturating_sub(1).max(1) as f64,
-    }
+    let known = Drift::Known { standard_deviation: noise.between, sessions: noise.n_groups };
+    let (drift, drift_freedom) = drift_between(known, Scale::Relative, 0.0);
+    Prospect { centre: 0.0, spread: [spread_at(launches, noise.within); 2], drift, drift_freedom }
 }
 
 /// Returns the standard deviation that so many values seem to have when their trimmed mean is taken, if they are normal.

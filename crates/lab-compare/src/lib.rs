@@ -29,6 +29,7 @@ mod reservation;
 mod row;
 mod rule;
 pub mod slow;
+pub mod steps;
 pub mod stopping;
 mod summarize;
 mod suspicion;

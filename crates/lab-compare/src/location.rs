@@ -81,6 +81,11 @@ impl Location {
         Self { centre: other.centre - self.centre, standard_error, degrees_of_freedom }
     }
 
+    /// Returns the sum of two independent locations, with the degrees of freedom of [`Location::to`].
+    pub fn plus(self, other: Self) -> Self {
+        Self { centre: self.centre + other.centre, ..self.to(other) }
+    }
+
     /// Returns the same centre with a further, independent error: its standard deviation, and on how many degrees of
     /// freedom that is known (Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components",
     /// Biometrics Bulletin 2).

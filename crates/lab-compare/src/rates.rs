@@ -8,9 +8,11 @@
 use lab_core::calibration::{Grouped, Rate, RateIntervals};
 use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
+use lab_core::report::{Drift, Scale};
 
 use statrs::distribution::{Beta, ContinuousCDF as _};
 
+use crate::change::drift_between;
 use crate::draw::Draw;
 use crate::location::location;
 use crate::number_line::{Verdict, place};
@@ -125,8 +127,8 @@ fn experiments_of(
 fn sessions(ours: &[f64], theirs: &[f64], source: &Source, tolerance: f64) -> Verdict {
     let (Some(ours), Some(theirs)) = (location(ours), location(theirs)) else { return Verdict::Inconclusive };
     let change = ours.to(theirs);
-    let drift = source.between * std::f64::consts::SQRT_2;
-    let freedom = source.groups.saturating_sub(1).max(1) as f64;
+    let known = Drift::Known { standard_deviation: source.between, sessions: source.groups };
+    let (drift, freedom) = drift_between(known, Scale::Relative, 0.0);
     let change = if drift > 0.0 { change.with_error(drift, freedom) } else { change };
     let (low, high) = change.interval(CONFIDENCE);
     place(low.exp_m1(), high.exp_m1(), tolerance, Direction::Higher)

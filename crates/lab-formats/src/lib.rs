@@ -29,6 +29,7 @@ pub mod quantity;
 pub mod report_json;
 pub mod schemas;
 pub mod session_json;
+pub mod steps;
 pub mod store_json;
 pub mod table;
 pub mod validity_doc;

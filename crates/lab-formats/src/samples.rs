@@ -20,6 +20,7 @@ use lab_core::work::Origin;
 use crate::baseline_json::{BaselineRow, ChangeBlock};
 use crate::history::{Change, HISTORY_SCHEMA, HistoryChange, HistoryDocument, HistoryEngine, HistorySession};
 use crate::list_json::{ListRow, ListedFigure};
+use crate::steps::{ChangeBounds, STEPS_SCHEMA, StepBlock, StepsDocument};
 use crate::store_json::{
     ArchiveBlock, BlobBlock, DayBlock, ForecastBlock, ReachBlock, STORE_SCHEMA, StoreDocument, TableBlock,
 };
@@ -286,6 +287,45 @@ pub(crate) fn history() -> HistoryDocument {
         }],
         since_first: Some(worse(-0.0587)),
         sessions,
+    }
+}
+
+/// Three experiments: two small losses of builds that follow each other, and one between others that shows nothing.
+pub(crate) fn steps() -> StepsDocument {
+    let change = |estimate: f64, width: f64| {
+        Some(ChangeBounds { estimate, low: estimate - width, high: estimate + width })
+    };
+    let step = |index: u32, change: Option<ChangeBounds>, sum: Option<ChangeBounds>| {
+        let [from, to] = [session_of_history(8 * index), session_of_history(8)];
+        StepBlock {
+            baseline: from.id.clone(),
+            candidate: to.id.clone(),
+            short_id: format!("{index:08}"),
+            started_at: from.started_at,
+            from: from.engine,
+            to: to.engine,
+            pairs: if change.is_some() { 8 } else { 1 },
+            unavailable: change
+                .is_none()
+                .then(|| "there is a single pair, and one value has no spread".to_owned()),
+            change,
+            sum,
+            linked: index < 2,
+        }
+    };
+    StepsDocument {
+        schema: STEPS_SCHEMA,
+        plan: "quick".to_owned(),
+        model: "tiny-synthetic".to_owned(),
+        family: session().fingerprint_digest().to_string(),
+        older: 1,
+        metric: "engine.v0.1/tokens_per_sec".to_owned(),
+        steps: vec![
+            step(0, change(-0.012, 0.01), change(-0.012, 0.007)),
+            step(1, change(-0.014, 0.011), change(-0.0258, 0.0104)),
+            step(2, change(0.001, 0.012), change(-0.0248, 0.0131)),
+            step(3, None, None),
+        ],
     }
 }
 

@@ -20,6 +20,7 @@ use crate::list_json::ListDocument;
 use crate::overhead::OverheadDocument;
 use crate::plan_check::PlanCheckDocument;
 use crate::session_json::SessionDocument;
+use crate::steps::StepsDocument;
 use crate::store_json::StoreDocument;
 
 /// Returns every schema of this crate's documents as file name and text.
@@ -37,6 +38,7 @@ pub fn all() -> Vec<(String, String)> {
         ("plan-check.v1".to_owned(), "lab plan check, version 1", schema_for!(PlanCheckDocument)),
         ("overhead.v1".to_owned(), "lab overhead, version 1", schema_for!(OverheadDocument)),
         ("history.v1".to_owned(), "lab history, version 1", schema_for!(HistoryDocument)),
+        ("steps.v1".to_owned(), "lab history of experiments, version 1", schema_for!(StepsDocument)),
         ("contract-plan.v1".to_owned(), "lab contract plan, version 1", ContractPlan::schema()),
         ("check.v1".to_owned(), "lab check of limits, version 1", schema_for!(SessionCheck)),
         ("workflow.v1".to_owned(), "metrics document of a workflow, version 1", schema_for!(WorkflowFigures)),
@@ -93,6 +95,7 @@ mod tests {
             "plan-check.v1.json",
             "overhead.v1.json",
             "history.v1.json",
+            "steps.v1.json",
             "contract-plan.v1.json",
             "check.v1.json",
             "workflow.v1.json",
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn versioned_documents_pin_their_schema_field() {
-        const VERSIONED: [&str; 14] = [
+        const VERSIONED: [&str; 15] = [
             "session.v1",
             "report.v2",
             "calibration.v1",
@@ -126,6 +129,7 @@ mod tests {
             "doctor.v1",
             "plan-check.v1",
             "history.v1",
+            "steps.v1",
             "check.v1",
             "store.v1",
             "devices.v1",

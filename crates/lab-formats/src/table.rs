@@ -323,6 +323,11 @@ mod tests {
     }
 
     #[test]
+    fn experiments_one_after_the_other_on_a_terminal() {
+        insta::assert_snapshot!(render(&page::steps(&samples::steps()), Style::default()));
+    }
+
+    #[test]
     fn a_history_on_a_terminal() {
         insta::assert_snapshot!(render(&page::history(&samples::history()), Style::default()));
     }

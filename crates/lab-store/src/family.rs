@@ -33,6 +33,18 @@ const SESSIONS: &str = "
     AND json_extract(part.identity, '$.settings.delay') IS NULL
     ORDER BY started_at, id";
 
+/// Sides A of experiments whose two sides differ in the engine alone, and in which no loss was planted.
+const EXPERIMENTS: &str = "
+    SELECT a.id, a.model_part, a.plan_part, a.backend_part, a.hardware_part
+    FROM session a
+    JOIN session b USING (model_part, plan_part, backend_part, hardware_part)
+    JOIN part ON part.digest = b.engine_part
+    WHERE a.plan_name = ?1
+    AND json_extract(a.body, '$.experiment.side') = 'a'
+    AND b.id = json_extract(a.body, '$.experiment.other')
+    AND json_extract(part.identity, '$.settings.delay') IS NULL
+    ORDER BY a.started_at, a.id";
+
 impl Store {
     /// Returns the families that some session of a plan of this name belongs to, the one with the newest session first.
     ///
@@ -40,8 +52,23 @@ impl Store {
     ///
     /// When the store cannot be read or a row is damaged.
     pub fn families(&self, plan_name: &str) -> Result<Vec<Family>, StoreError> {
+        self.families_of(SESSIONS, plan_name)
+    }
+
+    /// Returns the families in which plans of this name were measured in paired experiments, the one with the newest first; their
+    /// sessions are the sides A. Experiments whose sides differ in more than the engine are none of them, nor those in which a
+    /// loss was planted.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read or a row is damaged.
+    pub fn experiments(&self, plan_name: &str) -> Result<Vec<Family>, StoreError> {
+        self.families_of(EXPERIMENTS, plan_name)
+    }
+
+    fn families_of(&self, select: &str, plan_name: &str) -> Result<Vec<Family>, StoreError> {
         let families = || -> Result<Vec<Family>, Failure> {
-            let mut statement = self.connection().prepare_cached(SESSIONS)?;
+            let mut statement = self.connection().prepare_cached(select)?;
             let rows = statement.query_and_then([plan_name], |row| -> Result<_, Failure> {
                 let parts: [String; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
                 Ok((parts, parse_id(&row.get::<_, String>(0)?)?))
@@ -89,7 +116,7 @@ fn newest_first(by_parts: BTreeMap<[String; 4], (usize, Vec<SessionId>)>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use lab_core::experiment::Side;
+    use lab_core::experiment::{Experiment, Side};
     use lab_core::fixtures;
     use lab_core::record::SessionHeader;
 
@@ -146,6 +173,33 @@ mod tests {
         other.fingerprint.engine.identity.insert("settings".to_owned(), settings);
         let scratch = record(&[sibling(1), slower, other]);
         assert_eq!(sessions(&scratch, "plan-1"), [[id(1), id(3)]]);
+    }
+
+    #[test]
+    fn experiments_are_found_by_their_sides_unless_a_loss_was_planted_or_more_than_the_engine_differs() {
+        let sides = |n: u32, edit: &dyn Fn(&mut SessionHeader)| {
+            let [mut a, mut b] = [sibling(n), sibling(n + 1)];
+            edit(&mut b);
+            let (ours, theirs) = (a.id, b.id);
+            a.experiment = Some(Experiment { other: theirs, ..fixtures::experiment(Side::A) });
+            b.experiment = Some(Experiment { other: ours, ..fixtures::experiment(Side::B) });
+            [a, b]
+        };
+        let engine = |key: &'static str, value: serde_json::Value| {
+            move |own: &mut SessionHeader| {
+                own.fingerprint.engine.identity.insert(key.to_owned(), value.clone());
+            }
+        };
+        let newer = sides(2, &engine("version", "0.2.0".into()));
+        let planted = sides(4, &engine("settings", serde_json::json!({ "delay": "uniform:0.06" })));
+        let elsewhere = sides(6, &|own| {
+            own.fingerprint.hardware.identity.insert("cpu_model".to_owned(), "Example CPU 9001".into());
+        });
+        let headers: Vec<SessionHeader> = [newer, planted, elsewhere].into_iter().flatten().collect();
+        let scratch = record(&[&[sibling(1)], headers.as_slice()].concat());
+        let found = scratch.store.experiments("plan-1").unwrap();
+        assert_eq!(found.iter().map(|own| own.sessions.as_slice()).collect::<Vec<_>>(), [[id(2)]]);
+        assert_eq!(scratch.store.experiments("none").unwrap(), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::plot::{Mark, Plot};
 use crate::quantity::format_value;
 
 /// Digits of a family that a page shows, as of fingerprints.
-const FAMILY_DIGITS: usize = 12;
+pub(super) const FAMILY_DIGITS: usize = 12;
 
 /// Lays out a history: what it is about, the sessions, a plot, and what follows.
 pub fn history(document: &HistoryDocument) -> Page {

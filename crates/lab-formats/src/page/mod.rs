@@ -14,6 +14,7 @@ mod overhead;
 mod plan_check;
 mod report;
 mod session;
+mod steps;
 mod store;
 mod work;
 
@@ -30,6 +31,7 @@ pub use overhead::overhead;
 pub use plan_check::plan_check;
 pub use report::report;
 pub use session::{details, repetitions, session};
+pub use steps::steps;
 pub use store::store;
 
 use crate::plot::Plot;

@@ -1,5 +1,7 @@
 //! `lab history`: one metric over the sessions of a family.
 
+mod steps;
+
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -33,9 +35,11 @@ Examples:
   lab history smollm2 --metric ttft_ms --limit 50
   lab history smollm2 --family 3f2a9c1d --format json
   lab history plans/smoke.toml --metric elapsed_sec
+  lab history plans/smollm2-q8.toml --experiments         what `lab ab` found from build to build, and what it adds up to
 
 A family is the sessions that share model, plan, backend and hardware; the engine may differ from one to the next. Sides of
-paired experiments are left out. Change points are no verdict: `lab compare` judges two sessions.";
+paired experiments are left out. Change points are no verdict: `lab compare` judges two sessions. Many changes, each of them
+equivalent, may add up to one that is not: `--experiments` adds up those of experiments.";
 
 /// What `lab history` takes.
 #[derive(Debug, Args)]
@@ -46,6 +50,9 @@ pub(crate) struct Arguments {
     /// The metric; `lab metrics` lists them.
     #[arg(long, value_name = "NAME", default_value = "tokens_per_sec", value_parser = metric)]
     metric: &'static Metric,
+    /// Shows the paired experiments of the plan instead, and what their changes of speed add up to.
+    #[arg(long, conflicts_with = "metric")]
+    experiments: bool,
     /// The family whose digest begins so, where the plan has several; otherwise the one with the newest session.
     #[arg(long, value_name = "DIGEST")]
     family: Option<String>,
@@ -68,6 +75,9 @@ fn metric(name: &str) -> std::result::Result<&'static Metric, String> {
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let store = store::open(global)?;
     let plan = plan_name(&arguments.plan, &store, global)?;
+    if arguments.experiments {
+        return steps::carry_out(arguments, &store, &plan, global);
+    }
     let family = choose(store.families(&plan)?, &plan, arguments.family.as_deref())?;
     let older = family.sessions.len().saturating_sub(arguments.limit as usize);
     let loaded: std::result::Result<Vec<Session>, _> =
@@ -123,7 +133,8 @@ fn choose(families: Vec<Family>, plan: &str, beginning: Option<&str>) -> Result<
                 .hint(format!("its families are {known}")))
         }
         (0, _) => {
-            Err(Failure::usage(anyhow!("every session of plan `{plan}` is one side of a paired experiment")))
+            Err(Failure::usage(anyhow!("every session of plan `{plan}` is one side of a paired experiment"))
+                .hint("`--experiments` shows what they found"))
         }
         (2.., Some(own)) => {
             Err(Failure::usage(anyhow!("{} families of plan `{plan}` begin with `{own}`", meant.len()))

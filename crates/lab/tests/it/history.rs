@@ -203,3 +203,32 @@ fn a_machine_that_is_not_known_has_no_history() {
     let lab = recorded(&[unknown]);
     lab.run(&["history", "quick"]).exits(4).says("hardware does not know cpu_model").prints_nothing();
 }
+
+#[test]
+fn experiments_from_build_to_build_add_up() {
+    let lab = Lab::new();
+    lab.plan(Plan::scripted()).run(&["run", "plan.toml"]).exits(0);
+    lab.run(&["history", "plan.toml", "--experiments"]).exits(2).says("no paired experiment of plan");
+    for (token_us, name) in [(10_000, "one.toml"), (10_300, "two.toml"), (10_600, "three.toml")] {
+        lab.plan(Plan::steady().set("engine.script.token_us", token_us));
+        std::fs::rename(lab.path("plan.toml"), lab.path(name)).unwrap();
+    }
+    for sides in [["one.toml", "two.toml"], ["two.toml", "three.toml"]] {
+        let ran = lab.run(&[&["ab"][..], &sides, &["--pairs", "4", "--fixed", "--closing", "0"]].concat());
+        assert!(matches!(ran.status, Some(0 | 1 | 3)), "{ran:?}");
+    }
+    let words = ["history", "one.toml", "--experiments"];
+    let document = lab.run(&[&words[..], &["--format", "json"]].concat()).exits(0).json();
+    schema::assert_fits(&document, "steps.v1");
+    let steps = document["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), 2, "{document:#}");
+    let estimate = |index: usize, key: &str| steps[index][key]["estimate"].as_f64().unwrap();
+    let both = (1.0 + estimate(0, "change")) * (1.0 + estimate(1, "change")) - 1.0;
+    assert!((estimate(1, "sum") - both).abs() < 1e-9, "{document:#}");
+    assert!(estimate(1, "sum") < estimate(0, "sum"), "{document:#}");
+    assert_eq!(steps[1]["linked"], true);
+    lab.run(&words).exits(0).prints("from the first engine to the last: -");
+    lab.run(&["history", "one.toml", "--experiments", "--metric", "ttft_ms"])
+        .exits(2)
+        .says("cannot be used with");
+}
