@@ -17,13 +17,26 @@ trap 'git worktree remove --force "$scratch/base" 2> /dev/null || true; rm -rf "
 git worktree add --quiet --detach "$scratch/base" "$base"
 [ -f "$scratch/base/$plan" ] || { echo "error: $base has no $plan" >&2; exit 2; }
 
-# One folder for both builds: what does not differ between them is compiled once.
-target=${CARGO_TARGET_DIR:-$PWD/target}
+# One folder for both builds: what they depend on is compiled once. Their own crates have the same names in it, and cargo looks at
+# times alone to tell whether those are up to date: the sources of one build are older than what the other has just compiled. So they
+# are compiled anew for either.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+target=$CARGO_TARGET_DIR
 mkdir -p "$target"
-(cd "$scratch/base" && CARGO_TARGET_DIR="$target" cargo build --release --locked)
-cp "$target/release/lab" "$scratch/lab-base"
-CARGO_TARGET_DIR="$target" cargo build --release --locked
-cp "$target/release/lab" "$scratch/lab-candidate"
+build() {
+  local members
+  members=$(cd "$1" && cargo metadata --no-deps --format-version 1 \
+    | python3 -c 'import json, sys; print(*("--package=" + own["name"] for own in json.load(sys.stdin)["packages"]))')
+  # shellcheck disable=SC2086  # one word a package
+  (cd "$1" && cargo clean --quiet --release $members && cargo build --release --locked)
+  cp "$target/release/lab" "$2"
+}
+build "$scratch/base" "$scratch/lab-base"
+build "$PWD" "$scratch/lab-candidate"
+# The commits may differ where no code does; where it does and the builds are one, something was not compiled.
+if cmp -s "$scratch/lab-base" "$scratch/lab-candidate" && ! git diff --quiet "$base" -- 'crates/*/src' Cargo.lock; then
+  echo "note: both builds are the same, byte for byte" >&2
+fi
 
 # Plan, measuring and judgement are the base's: no commit loosens the gate that it stands before.
 export LAB_STORE=${LAB_STORE:-$target/gate.sqlite}
