@@ -118,3 +118,14 @@ impl Look {
         place(self.low, self.high, tolerance, direction)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_look_comes_after_an_even_number_of_pairs() {
+        assert_eq!((fixed(5).looks, fixed(8).looks), (vec![4], vec![8]));
+        assert!(plan(MOST_PAIRS).looks.iter().all(|look| look.is_multiple_of(2)));
+    }
+}
