@@ -30,6 +30,10 @@ const CONTRADICTION: f64 = 0.99;
 const DOUBT: f64 = 0.80;
 /// So many tolerances away, more of them are asked for however unsure the first are.
 const FAR: f64 = 2.0;
+/// So many tolerances away at most, one of each side is enough.
+const NEAR: f64 = 0.75;
+/// Or this share of what the pairs found.
+const NEAR_SHARE: f64 = 0.4;
 
 /// What one pair of launches shows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -102,15 +106,18 @@ impl Pairs {
         !self.checks.is_empty() && self.checks.iter().all(|check| contradicts(pairs, *check, tolerance))
     }
 
-    /// Returns whether the first uninterrupted repetitions lie so near to the pairs that more of them could hardly contradict
-    /// these: within the tolerance, or within twice the tolerance with an 80 % interval of the difference that holds 0.
-    /// Simulated, this spares the others in four of five experiments and misses no more of what turns bend
-    /// (`docs/comparison.md`). Not so where nothing tells their spread: one of each says too little.
+    /// Returns whether the uninterrupted repetitions so far lie so near to the pairs that more of them could hardly contradict
+    /// these. Where several tell their spread: within the tolerance, or within twice the tolerance with an 80 % interval of the
+    /// difference that holds 0. One of each side: within three quarters of the tolerance, or within two fifths of the change that
+    /// the pairs found. Simulated, this spares most of the others and hardly misses more of what turns bend (`docs/comparison.md`).
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_confirmed(&self, tolerance: f64) -> bool {
         let Some(pairs) = location(&self.log_ratios()) else { return false };
-        self.checks.iter().any(|check| confirms(pairs, *check, tolerance))
+        match self.uninterrupted() {
+            Some(single) if self.checks.is_empty() => is_near(pairs, single, tolerance),
+            _ => self.checks.iter().any(|check| confirms(pairs, *check, tolerance)),
+        }
     }
 
     /// Returns whether the pair of a launch counts.
@@ -127,6 +134,11 @@ impl Pairs {
 fn contradicts(pairs: Location, check: Location, tolerance: f64) -> bool {
     let difference = pairs.to(check);
     matters(difference, tolerance) && is_apart(difference, CONTRADICTION)
+}
+
+fn is_near(pairs: Location, single: f64, tolerance: f64) -> bool {
+    let difference = (single - pairs.centre).abs();
+    difference <= NEAR * tolerance.ln_1p() || difference <= NEAR_SHARE * pairs.centre.abs()
 }
 
 fn confirms(pairs: Location, check: Location, tolerance: f64) -> bool {

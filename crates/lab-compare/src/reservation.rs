@@ -36,11 +36,15 @@ fn ended_otherwise(session: &Session) -> Option<Reservation> {
 fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option<Reservation> {
     let experiment = baseline.header.experiment.as_ref()?;
     let is_checked = baseline.is_lock_step() && experiment.closing != Some(0);
+    let tolerance = speed_tolerance(baseline, candidate);
     match pairs.uninterrupted() {
-        Some(change) if pairs.is_contradicted(speed_tolerance(baseline, candidate)) => {
+        Some(change) if pairs.is_contradicted(tolerance) => {
             Some(Reservation::Contradicted { uninterrupted: change.exp_m1() })
         }
-        _ if is_checked && pairs.checks.is_empty() => Some(Reservation::Unchecked),
+        // One of each side that lies far off tells nothing: nobody knows what they vary by.
+        _ if is_checked && pairs.checks.is_empty() && !pairs.is_confirmed(tolerance) => {
+            Some(Reservation::Unchecked)
+        }
         _ => None,
     }
 }

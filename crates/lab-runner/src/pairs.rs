@@ -4,8 +4,8 @@
 //!   lock-step    pair 0    start A, start B, warm both up    A│BB│AA│BB│A …   end both
 //!                pair 1    start B, start A, warm both up    B│AA│BB│AA│B …   end both
 //!                  …
-//!                last      the same, then undisturbed repetitions A, B, B, A in the engines that live; the same again
-//!                          if asked for; and, if those are doubted, as many of both in engines of their own
+//!                last      the same, then undisturbed repetitions A, B │ B, A │ A, B … in the engines that live, as long as
+//!                          asked for; and, if all of them are doubted, as many of both in engines of their own
 //!   alone        pair 0    start A, warm it up, generate, end it; then B
 //!                pair 1    start B, warm it up, generate, end it; then A
 //! ```
@@ -60,9 +60,9 @@ pub struct PairOrder<'a> {
 pub enum Look {
     /// After so many complete pairs, as the stopping plan says.
     Pairs(u32),
-    /// Behind the last pair, after half of the undisturbed repetitions.
+    /// Behind the last pair, after a round of undisturbed repetitions that another may follow.
     Closing,
-    /// After all of them.
+    /// After the last of them.
     Closed,
 }
 
@@ -85,7 +85,7 @@ pub(crate) const MOST_LOST_IN_A_ROW: u32 = 3;
 ///
 /// `start` starts the engine of a side for a pair, its memory laid out as told. `decide` is asked at each of the plan's
 /// looks, while the engines of the last pair still live. Pairs go on until it stops them or the plan's most pairs are
-/// complete. Behind them it is asked whether half of the undisturbed repetitions will do, and whether all of them; where they
+/// complete. Behind them it is asked after each round of undisturbed repetitions whether these will do; where all of them
 /// will not, both sides are launched once more for as many. A lost pair is not
 /// counted, and another follows; three in a row, or an engine that cannot load before any pair was ever complete, end the
 /// experiment.
@@ -303,9 +303,9 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         Ok(repetition(&mut member.running, workload, self.clock, ask))
     }
 
-    /// Runs the undisturbed repetitions that end the experiment: half of their rounds, the others unless a look says that these
-    /// will do, and as many in engines of their own unless a look says that all will. Those engines have another memory layout:
-    /// what comes of the layout of the last pair is told from what comes of turns.
+    /// Runs the undisturbed repetitions that end the experiment, round by round until a look says that these will do, and as many
+    /// as that at most in engines of their own if none says so. Those engines have another memory layout: what comes of the layout
+    /// of the last pair is told from what comes of turns.
     fn close(
         &mut self,
         mut members: Vec<Member<'o, 'a>>,
@@ -315,13 +315,14 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         if members.is_empty() || closing <= each_pair {
             return Ok(());
         }
-        let half = (closing / 2).max(each_pair);
-        self.rounds(&mut members, half - each_pair)?;
-        if decide(Look::Closing) == Decision::Stop {
-            return Ok(());
+        for round in each_pair + 1..=closing {
+            self.rounds(&mut members, 1)?;
+            let look = if round < closing { Look::Closing } else { Look::Closed };
+            if decide(look) == Decision::Stop {
+                return Ok(());
+            }
         }
-        self.rounds(&mut members, closing - half)?;
-        if each_pair > 0 || decide(Look::Closed) == Decision::Stop {
+        if each_pair > 0 {
             return Ok(());
         }
         // Four engines need not fit.

@@ -86,14 +86,19 @@ fn measured(recorded: &mut RecordedRepetition) -> Option<&mut Completed> {
 }
 
 /// Appends two uninterrupted repetitions to the last launch: one alone has no spread.
-fn close(mut session: Session, validity: Validity) -> Session {
-    for _ in 0..2 {
-        let mut recorded = session.repetitions.last().unwrap().clone();
-        recorded.repetition.index += 1;
-        let completed = measured(&mut recorded).unwrap();
-        (completed.turns, completed.validity) = (None, validity.clone());
-        session.repetitions.push(recorded);
-    }
+fn close(session: Session, validity: Validity) -> Session {
+    let last = session.repetitions.last().unwrap().clone();
+    let once = close_with(session, &last, validity.clone());
+    close_with(once, &last, validity)
+}
+
+/// Appends an uninterrupted repetition, that of another session, to the last launch.
+fn close_with(mut session: Session, repetition: &RecordedRepetition, validity: Validity) -> Session {
+    let mut recorded = repetition.clone();
+    recorded.repetition.index = session.repetitions.last().unwrap().repetition.index + 1;
+    let completed = measured(&mut recorded).unwrap();
+    (completed.turns, completed.validity) = (None, validity);
+    session.repetitions.push(recorded);
     session
 }
 
@@ -112,6 +117,15 @@ fn a_check_that_was_planned_must_be_there() {
     assert_eq!(conclude(&sides(Some(0))).conclusion, Conclusion::Equivalent, "none was planned");
     let closed = sides(Some(2)).map(|own| close(own, Validity::Valid));
     assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent);
+    let one_of_each = |gap_us| {
+        let [a, b] = [(1, Side::A, 20_000), (2, Side::B, gap_us)].map(|(number, which, last_us)| {
+            let side = side(session(number, 20_000), which, Some(4), Noise::default());
+            close_with(side, session(number, last_us).repetitions.last().unwrap(), Validity::Valid)
+        });
+        compare(&a, &b, &policy()).conclusion
+    };
+    assert_eq!(one_of_each(20_200), Conclusion::Equivalent, "one that lies near is enough");
+    assert_eq!(one_of_each(22_000), Conclusion::Inconclusive, "one that does not says too little");
     let disturbed = || Validity::Suspect(vec!["steal: the hypervisor took 9 %".to_owned()]);
     let closed = sides(Some(2)).map(|own| close(own, disturbed()));
     assert_eq!(conclude(&closed).conclusion, Conclusion::Equivalent, "what disturbed it disturbed no turn");

@@ -246,8 +246,8 @@ fn closing_repetitions_run_undisturbed_in_the_last_pairs_engines() {
 }
 
 #[test]
-fn half_of_the_closing_repetitions_may_do_and_all_may_be_doubted() {
-    let stories = [None, Some(Look::Closing), Some(Look::Closed)].map(|doubted| {
+fn closing_repetitions_end_with_the_round_that_will_do_and_all_may_be_doubted() {
+    let stories = [1, 2, 4, 5].map(|enough| {
         let mut events = Vec::new();
         let mut looks = Vec::new();
         let mut sink = |side, event| -> Result<(), Infallible> {
@@ -256,12 +256,12 @@ fn half_of_the_closing_repetitions_may_do_and_all_may_be_doubted() {
         };
         let mut decide = |look| {
             looks.push(look);
-            let is_doubted = look == Look::Closing || doubted == Some(Look::Closed);
-            if doubted.is_some() && is_doubted { Decision::Continue } else { Decision::Stop }
+            let will_do = matches!(look, Look::Pairs(_)) || looks.len() > enough;
+            if will_do { Decision::Stop } else { Decision::Continue }
         };
         let setup = Setup { closing: 4, ..Setup::default() };
         let Ok(status) = run_in(&World::default(), &setup, &mut sink, &mut decide);
-        let expected = [Look::Pairs(1), Look::Closing, Look::Closed];
+        let expected = [Look::Pairs(1), Look::Closing, Look::Closing, Look::Closing, Look::Closed];
         assert_eq!(
             (status, looks.as_slice()),
             (SessionStatus::Completed, &expected[..expected.len().min(looks.len())])
@@ -269,10 +269,11 @@ fn half_of_the_closing_repetitions_may_do_and_all_may_be_doubted() {
         check_indexes(&events);
         story(&events)
     });
-    let half = "AL BL Aw Bw Am Bm Ac Bc Bc Ac".to_owned();
-    let whole = format!("{half} Ac Bc Bc Ac");
+    let one = "AL BL Aw Bw Am Bm Ac Bc".to_owned();
+    let two = format!("{one} Bc Ac");
+    let whole = format!("{two} Ac Bc Bc Ac");
     let again = format!("{whole} BL AL Bw Aw Bc Ac Ac Bc Bc Ac Ac Bc");
-    assert_eq!(stories, [half, whole, again]);
+    assert_eq!(stories, [one, two, whole, again]);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! `lab ab`: two sides measured at once, on the scripted engine.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Lab, Ran};
 use crate::plan::Plan;
 use crate::schema;
+use crate::world::Procfs;
 
 fn ab(lab: &Lab, further: &[&str]) -> Ran {
     lab.plan(Plan::steady()).run(&[&["ab", "plan.toml", "--seed", "1"], further].concat())
@@ -107,7 +111,53 @@ fn what_is_no_program_or_no_number_of_pairs_is_said() {
 fn another_build_of_lab_can_be_side_b() {
     let lab = Lab::new();
     let copy = lab.path("another-lab-with-a-longer-name");
-    std::fs::copy(env!("CARGO_BIN_EXE_lab"), &copy).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_lab"), &copy).unwrap();
     let (_, report) = report(&lab, &[&["--engine-b", copy.to_str().unwrap()], FEW.as_slice()].concat());
     assert_eq!(report["vary"], Value::Null, "a copy is the same build: {report:#}");
+}
+
+/// Writes a plan for the engine of the documentation, and two builds of it: the second takes three times as long for a token.
+fn foreign_builds(lab: &Lab) -> [String; 2] {
+    let text = include_str!("../../../../docs/examples/minimal_engine.py");
+    let slower = text.replace("time.sleep(0.001)", "time.sleep(0.003)");
+    assert_ne!(text, slower);
+    let builds = [("first.py", text), ("second.py", &slower)].map(|(name, text)| {
+        let path = lab.write(name, text);
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    lab.plan(Plan::steady().without("engine").set("engine.command", vec!["./first.py"]));
+    builds
+}
+
+#[test]
+fn two_builds_of_a_foreign_engine_can_be_the_sides() {
+    let lab = Lab::new();
+    let [first, second] = foreign_builds(&lab);
+    let conclude = |a: &str, b: &str| {
+        let words = ["ab", "plan.toml", "--engine-a", a, "--engine-b", b, "--pairs", "6", "--closing", "0"];
+        lab.run(&[&words[..], &["--seed", "1", "--format", "json"]].concat()).json()
+    };
+    let worse = conclude(&first, &second);
+    assert_eq!((&worse["conclusion"], &worse["vary"]), (&json!("regressed"), &json!("engine")), "{worse:#}");
+    assert_eq!(worse["varied"][0]["field"], "build", "{worse:#}");
+    let better = conclude(&second, &first);
+    assert_eq!(better["conclusion"], "improved", "{better:#}");
+}
+
+#[test]
+fn launches_alternate_where_two_engines_do_not_fit() {
+    let lab = Lab::new();
+    foreign_builds(&lab);
+    let procfs = Procfs::new(&lab);
+    let meminfo = lab.path("proc/meminfo");
+    fs::remove_file(&meminfo).unwrap();
+    for (available_kb, expected) in [(100, "alone"), (10_000, "lock_step")] {
+        fs::write(&meminfo, format!("MemTotal: 24000000 kB\nMemAvailable: {available_kb} kB\n")).unwrap();
+        let words = ["ab", "plan.toml", "--pairs", "4", "--fixed", "--procfs-root", &procfs.path()];
+        let ran = lab.run(&[&words[..], &["--format", "json"]].concat());
+        assert_eq!(ran.json()["paired"]["mode"]["kind"], expected, "{}", ran.stderr);
+        let note = "launches alternate";
+        assert_eq!(ran.stderr.contains(note), expected == "alone", "{}", ran.stderr);
+    }
 }
