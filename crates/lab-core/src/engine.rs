@@ -53,6 +53,36 @@ pub trait Engine {
     }
 }
 
+impl<E: Engine + ?Sized> Engine for Box<E> {
+    fn hello(&mut self) -> Result<Hello, EngineError> {
+        (**self).hello()
+    }
+
+    fn load(&mut self, request: &LoadRequest) -> Result<Loaded, EngineError> {
+        (**self).load(request)
+    }
+
+    fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
+        (**self).begin(request, request_ns)
+    }
+
+    fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
+        (**self).step(n, request_ns)
+    }
+
+    fn finish(&mut self) -> Result<(), EngineError> {
+        (**self).finish()
+    }
+
+    fn profile(&mut self) -> Result<Profile, EngineError> {
+        (**self).profile()
+    }
+
+    fn generate(&mut self, workload: &Workload, request_ns: u64) -> Result<Tokens, EngineError> {
+        (**self).generate(workload, request_ns)
+    }
+}
+
 /// A request frame: one JSON object on one line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]

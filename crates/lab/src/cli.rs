@@ -2,11 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::BuiltIn;
 use crate::commands::{
     ab, baseline, calibrate, check, compare, completions, devices, doctor, engine, export, gate, history,
     import, launch_engine, list, man, measure, metrics, overhead, plan, rules, run, schemas, show, store,
     supervise, verify, watch,
 };
+use crate::exit::Exit;
+use crate::failure::Result;
 use crate::global::Global;
 
 const EXAMPLES: &str = "\
@@ -118,7 +121,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Carries the command out.
-    pub(crate) fn carry_out(self, global: &Global) -> crate::failure::Result<crate::exit::Exit> {
+    pub(crate) fn carry_out(self, global: &Global, built_in: Option<BuiltIn>) -> Result<Exit> {
         match self {
             Self::Run(arguments) => run::carry_out(&arguments, global),
             Self::Measure(arguments) => measure::carry_out(&arguments, global),
@@ -145,7 +148,7 @@ impl Command {
             Self::Completions(arguments) => completions::carry_out(&arguments),
             Self::Man(arguments) => man::carry_out(&arguments),
             Self::Schemas(arguments) => schemas::carry_out(&arguments),
-            Self::Engine(command) => engine::carry_out(&command),
+            Self::Engine(command) => engine::carry_out(&command, built_in),
             Self::LaunchEngine(arguments) => launch_engine::carry_out(&arguments),
             Self::Supervise(arguments) => supervise::carry_out(&arguments),
         }

@@ -1,71 +1,20 @@
-//! The `lab` command: arguments, wiring, words for errors, exit status.
+//! The program `lab`: the command, and the built-in engine where it was built with one.
+//!
+//! It is all that names the engine, so that the engine is linked in front of the command and nothing that changes in the command moves
+//! its code (decision 24; `ci/placement.py` looks whether it is so).
 
-mod amount;
-mod backend;
-mod bench;
-mod beside;
-mod broker;
-mod cli;
-mod command_plan;
-mod commands;
-mod exit;
-mod failure;
-mod global;
-mod identity;
-mod imported;
-mod instruments;
-mod itself;
-mod launch;
-mod measured;
-mod plan_file;
-mod prepare;
-mod progress;
-mod recording;
-mod store;
-mod subject;
-mod supervisor;
-mod terminal;
-mod whole_file;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-
-use crate::cli::Cli;
-use crate::commands::engine;
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::terminal::say;
-
 fn main() -> ExitCode {
-    // The first thing of all: nothing may have been allocated and freed before.
-    if let Err(failure) = engine::move_heap() {
-        return tell(&failure).into();
-    }
-    // Not clap's `arg_required_else_help`: an option set in the environment counts as an argument there.
-    if std::env::args_os().len() < 2 {
-        say(&Cli::command().render_long_help().to_string());
-        return Exit::Usage.into();
-    }
-    let Cli { global, ends_with, command } = Cli::parse();
-    if let Some(failure) = ends_with.and_then(|starter| itself::end_with(starter).err()) {
-        return tell(&failure).into();
-    }
-    // The panic's own message is already on standard error.
-    let outcome = catch_unwind(AssertUnwindSafe(|| command.carry_out(&global)));
-    let exit = match outcome {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(failure)) => tell(&failure),
-        Err(_) => {
-            say("error: this is a bug in lab, not a mistake of yours; please report the lines above");
-            Exit::Bug
-        }
-    };
-    exit.into()
+    lab_cli::main(built_in())
 }
 
-fn tell(failure: &Failure) -> Exit {
-    say(&format!("error: {failure}"));
-    failure.exit
+#[cfg(feature = "candle")]
+fn built_in() -> Option<lab_cli::BuiltIn> {
+    Some(|clock, resolution_ns| Box::new(lab_candle::Candle::new(clock, resolution_ns)))
+}
+
+#[cfg(not(feature = "candle"))]
+fn built_in() -> Option<lab_cli::BuiltIn> {
+    None
 }

@@ -15,6 +15,7 @@ use lab_engine::serve::serve;
 use lab_engine::wander::Wandering;
 use lab_host::clock::Monotonic;
 
+use crate::BuiltIn;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
@@ -41,9 +42,9 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) fn carry_out(command: &Command) -> Result<Exit> {
+pub(crate) fn carry_out(command: &Command, built_in: Option<BuiltIn>) -> Result<Exit> {
     match command {
-        Command::Candle { delay } => candle(*delay),
+        Command::Candle { delay } => candle(built_in, *delay),
         Command::Scripted { script, launch, delay } => scripted(script, *launch, *delay),
     }
 }
@@ -61,16 +62,13 @@ pub(crate) fn move_heap() -> Result<()> {
     Ok(())
 }
 
-#[cfg(feature = "candle")]
-fn candle(delay: Option<Delay>) -> Result<Exit> {
+fn candle(built_in: Option<BuiltIn>, delay: Option<Delay>) -> Result<Exit> {
+    let Some(make) = built_in else {
+        return Err(Failure::usage(anyhow!("this build of lab has no built-in engine"))
+            .hint("build it with the default feature `candle`"));
+    };
     let resolution_ns = lab_host::clock::resolution_ns().map_err(Failure::run)?;
-    answer(lab_candle::Candle::new(&Monotonic, resolution_ns), delay)
-}
-
-#[cfg(not(feature = "candle"))]
-fn candle(_: Option<Delay>) -> Result<Exit> {
-    Err(Failure::usage(anyhow!("this build of lab has no built-in engine"))
-        .hint("build it with the default feature `candle`"))
+    answer(make(&Monotonic, resolution_ns), delay)
 }
 
 fn scripted(script: &str, launch: u32, delay: Option<Delay>) -> Result<Exit> {
