@@ -93,10 +93,11 @@ peers FILE="results/peers.jsonl" *ARGUMENTS="--trials results/trials.jsonl":
     cargo build --release
     python3 ci/bench/peers.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
 
-# Holds what turns find against uninterrupted runs, on two builds of lab. Needs a quiet machine and ten minutes.
-lockstep OTHER:
+# Holds what turns find against uninterrupted runs, on this build and one for newer processors. Resumable, twenty minutes.
+lockstep FILE="results/lockstep.jsonl" *ARGUMENTS="":
     cargo build --release
-    python3 ci/bench/lockstep.py target/release/lab {{ OTHER }}
+    cargo build --release --target-dir target/newer --config 'target."cfg(target_os = \"linux\")".rustflags = ["-Ctarget-cpu=x86-64-v3"]'
+    python3 ci/bench/lockstep.py target/release/lab target/newer/release/lab {{ FILE }} {{ ARGUMENTS }}
 
 # Measures an engine against itself under each way to lay out its launches in memory. Needs a quiet machine and ten minutes.
 layouts *ARGUMENTS="":

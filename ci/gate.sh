@@ -34,7 +34,7 @@ build() {
 build "$scratch/base" "$scratch/lab-base"
 build "$PWD" "$scratch/lab-candidate"
 # The commits may differ where no code does; where it does and the builds are one, something was not compiled.
-if cmp -s "$scratch/lab-base" "$scratch/lab-candidate" && ! git diff --quiet "$base" -- 'crates/*/src' Cargo.lock; then
+if cmp -s "$scratch/lab-base" "$scratch/lab-candidate" && ! git diff --quiet "$base" -- 'crates/*/src' .cargo Cargo.lock; then
   echo "note: both builds are the same, byte for byte" >&2
 fi
 

@@ -1,12 +1,14 @@
 """Is what turns find what uninterrupted runs find? Measures pairs of builds in lock-step, with uninterrupted repetitions of
 both sides behind every pair, and prints the ratio of the two effects.
 
-usage: lockstep.py LAB OTHER [--pairs N] [--rows WORDS]
+usage: lockstep.py LAB OTHER FILE [--pairs N] [--rows WORDS] [--print]
   LAB    a build of lab: side A, and what measures
   OTHER  another build of lab, of an engine that is faster or slower by a few percent or more
+  FILE   keeps what was measured, a line a workload; what it has of these two builds is not measured again
 """
 
 import argparse
+import hashlib
 import json
 import math
 import pathlib
@@ -48,29 +50,53 @@ def ratio(turns, alone):
     return x / y, abs(x / y) * math.hypot(errors[0] / x, errors[1] / y)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("lab")
-    parser.add_argument("other")
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--rows", default="", help="only rows whose name holds this")
-    arguments = parser.parse_args()
+def read(file):
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def digests(arguments):
+    return [hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() for path in (arguments.lab, arguments.other)]
+
+
+def run(arguments, known):
     text = (ROOT / "plans/smollm2-q8.toml").read_text()
-    print("| workload | in turns | uninterrupted | ratio of the effects |\n| --- | --- | --- | --- |")
+    builds = digests(arguments)
     for name, (prompt, generate, threads) in PLANS.items():
-        if arguments.rows not in name:
+        if arguments.rows not in name or any((own["workload"], own["builds"]) == (name, builds) for own in known):
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "lockstep.toml"
             path.write_text(plan(text, prompt, generate, threads))
             paired = measure(arguments.lab, arguments.other, path, arguments.pairs, folder)
-        turns, alone = ([math.log1p(own) for own in paired[key]] for key in ("changes", "uninterrupted_changes"))
+        kept = {key: paired[key] for key in ("pairs", "pairs_left_out", "changes", "uninterrupted_changes")}
+        with arguments.file.open("a") as opened:
+            opened.write(json.dumps({"workload": name, "builds": builds, **kept}) + "\n")
+
+
+def show(results):
+    print("| workload | pairs | in turns | uninterrupted | ratio of the effects |\n| --- | --- | --- | --- | --- |")
+    for own in results:
+        turns, alone = ([math.log1p(value) for value in own[key]] for key in ("changes", "uninterrupted_changes"))
         if min(len(turns), len(alone)) < 2:
-            print(f"| {name} | {len(turns)} pairs count, {paired['pairs_left_out']} left out | | |", flush=True)
+            print(f"| {own['workload']} | {len(turns)} count, {own['pairs_left_out']} left out | | | |")
             continue
         value, error = ratio(turns, alone)
-        percent = [math.expm1(statistics.mean(own)) for own in (turns, alone)]
-        print(f"| {name} | {percent[0]:+.1%} | {percent[1]:+.1%} | {value:.3f} ± {error:.3f} |", flush=True)
+        percent = [math.expm1(statistics.mean(side)) for side in (turns, alone)]
+        print(f"| {own['workload']} | {len(turns)} | {percent[0]:+.1%} | {percent[1]:+.1%} | {value:.3f} ± {error:.3f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("lab")
+    parser.add_argument("other")
+    parser.add_argument("file", type=pathlib.Path)
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--rows", default="", help="only rows whose name holds this")
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    arguments = parser.parse_args()
+    if not arguments.only_print:
+        run(arguments, read(arguments.file))
+    show(read(arguments.file))
 
 
 main()

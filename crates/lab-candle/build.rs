@@ -16,10 +16,13 @@ use sha2::{Digest as _, Sha256};
 use toml::{Table, Value};
 
 /// Sources of sibling crates that run in the engine's process between a request and its answer.
-const MEASURED_WITH: [&str; 4] = [
+const MEASURED_WITH: [&str; 7] = [
     "lab-core/src/engine.rs",
+    "lab-engine/src/delayed.rs",
     "lab-engine/src/framing.rs",
     "lab-engine/src/serve.rs",
+    "lab-engine/src/singly.rs",
+    "lab-engine/src/wander.rs",
     "lab-host/src/clock.rs",
 ];
 

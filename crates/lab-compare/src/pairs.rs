@@ -26,13 +26,13 @@ pub(crate) const GREATEST_SHARE_OF_PAIR: f64 = 0.05;
 pub(crate) const LEAST_LEFT: f64 = 0.5;
 /// How sure a contradiction must be.
 const CONTRADICTION: f64 = 0.99;
-/// How sure the first uninterrupted repetitions must be that they lie apart from the pairs, to ask for more of them.
+/// How sure uninterrupted repetitions must be that they lie apart from the pairs, to ask for more of them.
 const DOUBT: f64 = 0.80;
-/// So many tolerances away, more of them are asked for however unsure the first are.
+/// So many tolerances away, more of them are asked for however unsure these are.
 const FAR: f64 = 2.0;
-/// So many tolerances away at most, one of each side is enough.
+/// So many tolerances away, one of each side is enough.
 const NEAR: f64 = 0.75;
-/// Or this share of what the pairs found.
+/// And so far away, as a share of what the pairs found, but never further than the tolerance.
 const NEAR_SHARE: f64 = 0.4;
 
 /// What one pair of launches shows.
@@ -61,6 +61,8 @@ pub struct Pairs {
     /// What they say, and how sure that is: those of each launch by themselves, or all together where each launch has one of
     /// either side. None where nothing tells their spread.
     pub(crate) checks: Vec<Location>,
+    /// What they say where there is one of either side, which nothing disturbed.
+    pub(crate) single: Option<f64>,
 }
 
 impl Pairs {
@@ -86,7 +88,7 @@ impl Pairs {
             true => of_launches,
             false => location_of(&closing, 0).into_iter().collect(),
         };
-        Self { pairs: pairs.collect(), closing, checks }
+        Self { pairs: pairs.collect(), closing, checks, single: single(sides) }
     }
 
     /// Returns the mean log-ratio of the uninterrupted repetitions at the end, if there are any.
@@ -108,16 +110,15 @@ impl Pairs {
 
     /// Returns whether the uninterrupted repetitions so far lie so near to the pairs that more of them could hardly contradict
     /// these. Where several tell their spread: within the tolerance, or within twice the tolerance with an 80 % interval of the
-    /// difference that holds 0. One of each side: within three quarters of the tolerance, or within two fifths of the change that
-    /// the pairs found. Simulated, this spares most of the others and hardly misses more of what turns bend (`docs/comparison.md`).
+    /// difference that holds 0. One of each side that nothing disturbed: within three quarters of the tolerance, or within the
+    /// tolerance and two fifths of the change that the pairs found. Simulated, this spares most of the others and misses at most 5
+    /// in 100 more of what turns bend (`docs/comparison.md`).
     ///
     /// `tolerance` is the smallest relative change that matters.
     pub fn is_confirmed(&self, tolerance: f64) -> bool {
         let Some(pairs) = location(&self.log_ratios()) else { return false };
-        match self.uninterrupted() {
-            Some(single) if self.checks.is_empty() => is_near(pairs, single, tolerance),
-            _ => self.checks.iter().any(|check| confirms(pairs, *check, tolerance)),
-        }
+        self.single.is_some_and(|single| is_near(pairs, single, tolerance))
+            || self.checks.iter().any(|check| confirms(pairs, *check, tolerance))
     }
 
     /// Returns whether the pair of a launch counts.
@@ -137,8 +138,9 @@ fn contradicts(pairs: Location, check: Location, tolerance: f64) -> bool {
 }
 
 fn is_near(pairs: Location, single: f64, tolerance: f64) -> bool {
-    let difference = (single - pairs.centre).abs();
-    difference <= NEAR * tolerance.ln_1p() || difference <= NEAR_SHARE * pairs.centre.abs()
+    let tolerance = tolerance.ln_1p();
+    let enough = (NEAR_SHARE * pairs.centre.abs()).clamp(NEAR * tolerance, tolerance);
+    (single - pairs.centre).abs() <= enough
 }
 
 fn confirms(pairs: Location, check: Location, tolerance: f64) -> bool {
@@ -163,6 +165,19 @@ fn of_one_launch(sides: [&Session; 2], launch: u32) -> Option<Location> {
         location_of(&speeds, 0)
     });
     Some(ours?.to(theirs?))
+}
+
+/// Returns the log-ratio of the uninterrupted repetitions where there is one of either side, which nothing disturbed.
+fn single(sides: [&Session; 2]) -> Option<f64> {
+    let [ours, theirs] = sides.map(|side| {
+        let all: Vec<&Completed> =
+            launches_of(side).flat_map(|launch| side.uninterrupted_in(launch)).collect();
+        match all[..] {
+            [own] if own.validity == Validity::Valid => Some(log_speed(own)),
+            _ => None,
+        }
+    });
+    Some(theirs? - ours?)
 }
 
 /// Returns the launches of an experiment: its pairs, lost ones included.

@@ -41,7 +41,7 @@ fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option
         Some(change) if pairs.is_contradicted(tolerance) => {
             Some(Reservation::Contradicted { uninterrupted: change.exp_m1() })
         }
-        // One of each side that lies far off tells nothing: nobody knows what they vary by.
+        // One of each side that lies further off tells nothing: nobody knows what they vary by.
         _ if is_checked && pairs.checks.is_empty() && !pairs.is_confirmed(tolerance) => {
             Some(Reservation::Unchecked)
         }

@@ -1,7 +1,7 @@
 //! The program `lab`: the command, and the built-in engine where it was built with one.
 //!
-//! It is all that names the engine, so that the engine is linked in front of the command and nothing that changes in the command moves
-//! its code (decision 24; `ci/placement.py` looks whether it is so).
+//! It is all that names the engine, so that what it computes with is linked in front of the command and nothing that changes in the
+//! command moves it (decision 24; `ci/placement.py` looks whether it is so).
 
 use std::process::ExitCode;
 

@@ -28,7 +28,8 @@ pub enum Reservation {
         /// Relative change of `tokens_per_sec` in them, as a share.
         uninterrupted: f64,
     },
-    /// The uninterrupted repetitions that were to check an experiment in lock-step are missing.
+    /// Too few of the uninterrupted repetitions that were to check an experiment in lock-step are there: none, or one of each side
+    /// that does not lie near enough to be sure.
     Unchecked,
 }
 
@@ -45,9 +46,7 @@ impl fmt::Display for Reservation {
                 let change = change_in_words(*uninterrupted, None);
                 write!(f, "uninterrupted repetitions contradict the pairs (they changed by {change})")
             }
-            Self::Unchecked => {
-                f.write_str("the uninterrupted repetitions that were to check the pairs are missing")
-            }
+            Self::Unchecked => f.write_str("too few uninterrupted repetitions are there to check the pairs"),
         }
     }
 }
