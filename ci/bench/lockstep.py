@@ -94,9 +94,11 @@ def main():
     parser.add_argument("--rows", default="", help="only rows whose name holds this")
     parser.add_argument("--print", action="store_true", dest="only_print")
     arguments = parser.parse_args()
-    if not arguments.only_print:
-        run(arguments, read(arguments.file))
-    show(read(arguments.file))
+    if arguments.only_print:
+        return show(read(arguments.file))
+    run(arguments, read(arguments.file))
+    builds = digests(arguments)
+    show([own for own in read(arguments.file) if own["builds"] == builds and arguments.rows in own["workload"]])
 
 
 main()

@@ -111,7 +111,7 @@ impl Pairs {
     /// Returns whether the uninterrupted repetitions so far lie so near to the pairs that more of them could hardly contradict
     /// these. Where several tell their spread: within the tolerance, or within twice the tolerance with an 80 % interval of the
     /// difference that holds 0. One of each side that nothing disturbed: within three quarters of the tolerance, or within the
-    /// tolerance and two fifths of the change that the pairs found. Simulated, this spares most of the others and misses at most 5
+    /// tolerance and two fifths of the change that the pairs found. Simulated, this spares most of the others and misses at most 9
     /// in 100 more of what turns bend (`docs/comparison.md`).
     ///
     /// `tolerance` is the smallest relative change that matters.

@@ -258,17 +258,16 @@ impl World {
     }
 
     /// Draws pairs that vary by a percent, and uninterrupted repetitions: one a side, up to three more until they confirm the
-    /// pairs, and four more of other launches where all contradict. Returns whether these do, too, and how many a side it took.
-    fn trial(&self, draw: &mut Draw) -> (bool, usize) {
+    /// pairs, and four more of other launches where all contradict. Returns whether these do, too, how many a side it took, and
+    /// whether all would contradict that always ran.
+    fn trial(&self, draw: &mut Draw) -> (bool, usize, bool) {
         let pairs = Self::values(draw, 6, self.found, 0.012);
         let [first, again] = [self.launch(draw), self.launch(draw)];
         let after = |checks: &[(&[Vec<f64>; 2], usize)]| drawn(&pairs, checks);
         let confirmed = (1..4).find(|n| after(&[(&first, *n)]).is_confirmed(TOLERANCE));
-        let is_contradicted = || {
-            after(&[(&first, 4)]).is_contradicted(TOLERANCE)
-                && after(&[(&first, 4), (&again, 4)]).is_contradicted(TOLERANCE)
-        };
-        (confirmed.is_none() && is_contradicted(), confirmed.unwrap_or(4))
+        let is_contradicted = after(&[(&first, 4)]).is_contradicted(TOLERANCE)
+            && after(&[(&first, 4), (&again, 4)]).is_contradicted(TOLERANCE);
+        (confirmed.is_none() && is_contradicted, confirmed.unwrap_or(4), is_contradicted)
     }
 }
 
@@ -306,19 +305,19 @@ fn uninterrupted_repetitions_rarely_contradict_what_they_share_and_see_what_turn
     let mut draw = Draw::new(20_261_122, 0);
     let mut shares = |found, spread, apart, slow| {
         let world = World { found, spread, apart, slow };
-        let trials: Vec<(bool, usize)> = (0..4_000).map(|_| world.trial(&mut draw)).collect();
-        let share = |which: fn(&(bool, usize)) -> bool| {
+        let trials: Vec<(bool, usize, bool)> = (0..4_000).map(|_| world.trial(&mut draw)).collect();
+        let share = |which: fn(&(bool, usize, bool)) -> bool| {
             trials.iter().filter(|own| which(own)).count() as f64 / trials.len() as f64
         };
-        (share(|own| own.0), [share(|own| own.1 == 1), share(|own| own.1 <= 2)])
+        (share(|own| own.0), [share(|own| own.1 == 1), share(|own| own.1 <= 2)], share(|own| own.2))
     };
     // What uninterrupted repetitions vary by on the machine of the trials: 4 %.
     for (found, spread) in [(0.0, 0.01), (0.0, 0.04), (0.0, 0.10), (-0.10, 0.04)] {
-        let (wrong, _) = shares(found, spread, 0.0, 0.0);
+        let (wrong, ..) = shares(found, spread, 0.0, 0.0);
         assert!(wrong < 0.001, "{wrong} at {spread}");
     }
     // One launch in 25 slow throughout: either side of either pair of launches may be.
-    let (wrong, _) = shares(0.0, 0.04, 0.0, 0.04);
+    let (wrong, ..) = shares(0.0, 0.04, 0.0, 0.04);
     assert!(wrong < 0.015, "{wrong}");
     // On a quiet machine much less of it is seen nearly as often, be it all that the pairs found.
     let artefacts = [
@@ -331,11 +330,12 @@ fn uninterrupted_repetitions_rarely_contradict_what_they_share_and_see_what_turn
         (-0.25, 0.02, 0.10, 0.9),
     ];
     for (found, spread, apart, least) in artefacts {
-        let (seen, _) = shares(found, spread, apart, 0.0);
-        assert!(seen > least, "{seen} of {apart} at {spread}");
+        let (seen, _, by_all) = shares(found, spread, apart, 0.0);
+        println!("{apart} at {spread}, {found} found: seen in {seen}, in {by_all} where all always run");
+        assert!(seen > least && seen > by_all - 0.09, "{seen} and {by_all} of {apart} at {spread}");
     }
     for (found, one_is_enough) in [(0.0, 0.25..0.35), (-0.10, 0.35..0.50)] {
-        let (_, [one, two]) = shares(found, 0.04, 0.0, 0.0);
+        let (_, [one, two], _) = shares(found, 0.04, 0.0, 0.0);
         assert!(one_is_enough.contains(&one), "{one}");
         assert!((0.78..0.92).contains(&two), "{two}");
     }

@@ -250,8 +250,8 @@ fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Resul
     Ok(Calibration { planted: found.collect(), closing_seconds: closing_seconds(last), ..calibration })
 }
 
-/// Returns how long two uninterrupted repetitions of either side take: an experiment of a user ends with them, those measured
-/// here do not.
+/// Returns how long two uninterrupted repetitions of either side take: about what an experiment of a user ends with, and those
+/// measured here do not.
 fn closing_seconds(of: &Session) -> Option<f64> {
     let speeds = lab_compare::launches::launch_means(of, find(TOTAL)?);
     let mean_ms = speeds.iter().map(|own| own.mean).sum::<f64>() / speeds.len() as f64;
