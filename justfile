@@ -99,10 +99,11 @@ lockstep FILE="results/lockstep.jsonl" *ARGUMENTS="":
     cargo build --release --target-dir target/newer --config 'target."cfg(target_os = \"linux\")".rustflags = ["-Ctarget-cpu=x86-64-v3"]'
     python3 ci/bench/lockstep.py target/release/lab target/newer/release/lab {{ FILE }} {{ ARGUMENTS }}
 
-# Measures an engine against itself under each way to lay out its launches in memory. Needs a quiet machine and ten minutes.
-layouts *ARGUMENTS="":
+# Measures an engine against itself in several ways side by side: `layouts` of its memory, or `turns` of other lengths. Needs a quiet
+# machine and ten to twenty minutes.
+ways KIND="turns" *ARGUMENTS="":
     cargo build --release
-    python3 ci/bench/layouts.py target/release/lab plans/smollm2-q8.toml {{ ARGUMENTS }}
+    python3 ci/bench/ways.py target/release/lab plans/smollm2-q8.toml {{ KIND }} {{ ARGUMENTS }}
 
 # Builds a commit and its parent, and asks whether it is faster or slower.
 gate BASE="HEAD^" *ARGUMENTS="":

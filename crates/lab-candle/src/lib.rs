@@ -19,8 +19,8 @@ use candle_transformers::models::quantized_llama::ModelWeights;
 use lab_core::clock::Clock;
 use lab_core::digest::Digest;
 use lab_core::engine::{
-    BeginRequest, Engine, EngineError, FORCED, Feed, Hello, LoadRequest, Loaded, PROTOCOL_VERSION, Profile,
-    Tokens,
+    BeginRequest, Engine, EngineError, FORCED, Feed, Hello, LoadRequest, Loaded, PAUSABLE, PROTOCOL_VERSION,
+    Profile, Tokens,
 };
 use lab_core::workload::Stop;
 
@@ -94,7 +94,7 @@ impl Engine for Candle<'_> {
             device: "cpu".to_owned(),
             settings: settings(),
             clock_resolution_ns: self.clock_resolution_ns,
-            features: vec![FORCED.to_owned()],
+            features: [FORCED, PAUSABLE].map(str::to_owned).to_vec(),
         })
     }
 

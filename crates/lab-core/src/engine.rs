@@ -18,6 +18,10 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// The feature of an engine that heeds [`BeginRequest::forced`] and [`Workload::forced`].
 pub const FORCED: &str = "forced";
 
+/// The feature of an engine whose work stands still while its process group is stopped (SIGSTOP): all of it is computed by
+/// those processes, none by a device or a server.
+pub const PAUSABLE: &str = "pausable";
+
 /// A program that executes a model.
 pub trait Engine {
     /// Introduces itself.
@@ -30,6 +34,24 @@ pub trait Engine {
     ///
     /// `request_ns` is when the request arrived: the origin of the repetition's timeline.
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError>;
+
+    /// Begins as [`Engine::begin`] does, and pauses where that is not done after `slice_ns`. Returns nothing of an engine
+    /// that is paused; the stamps of what is done leave the pauses out.
+    ///
+    /// An engine that cannot be paused takes as long as it takes.
+    fn begin_sliced(
+        &mut self,
+        request: &BeginRequest,
+        request_ns: u64,
+        _slice_ns: u64,
+    ) -> Result<Option<Tokens>, EngineError> {
+        self.begin(request, request_ns).map(Some)
+    }
+
+    /// Lets a paused engine go on for `slice_ns`, and pauses it again where it is not done by then.
+    fn go_on(&mut self, _slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
+        Err(EngineError::Failed { message: "this engine was not paused".to_owned() })
+    }
 
     /// Generates up to `n` further tokens; fewer only when the stop rule ends the generation.
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError>;
@@ -64,6 +86,19 @@ impl<E: Engine + ?Sized> Engine for Box<E> {
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
         (**self).begin(request, request_ns)
+    }
+
+    fn begin_sliced(
+        &mut self,
+        request: &BeginRequest,
+        request_ns: u64,
+        slice_ns: u64,
+    ) -> Result<Option<Tokens>, EngineError> {
+        (**self).begin_sliced(request, request_ns, slice_ns)
+    }
+
+    fn go_on(&mut self, slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
+        (**self).go_on(slice_ns)
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {

@@ -297,6 +297,21 @@ impl Evidence {
             waiting_cpu_ns: rise(waiting, |glance| &glance.cpu_ns),
         }
     }
+
+    /// Returns what happened between two glances at either side, while both worked slice by slice and the other was paused: a
+    /// paused side takes nothing, and what was stolen is shared out by the CPU time that each took.
+    pub fn of_slices(own: [&Glance; 2], waiting: [&Glance; 2]) -> Self {
+        let all = Self::between(own, waiting);
+        let times = (all.steal_ns.value(), all.own_cpu_ns.value(), all.waiting_cpu_ns.value());
+        let steal_ns = match times {
+            (Some(steal), Some(own), Some(others)) if own + others > 0 => {
+                let share = u128::from(*steal) * u128::from(*own) / u128::from(own + others);
+                Reading::Value(u64::try_from(share).unwrap_or(u64::MAX))
+            }
+            _ => all.steal_ns,
+        };
+        Self { steal_ns, waiting_cpu_ns: Reading::Value(0), ..all }
+    }
 }
 
 #[cfg(test)]
@@ -370,6 +385,24 @@ mod tests {
         assert_eq!(evidence.waiting_cpu_ns, Reading::Value(3));
         let backwards = Evidence::between([&glance(15), &glance(10)], [&glance(10), &glance(11)]);
         assert!(backwards.steal_ns.value().is_none());
+    }
+
+    #[test]
+    fn of_slices_each_side_has_its_share_of_what_was_stolen_and_nothing_of_the_others_time() {
+        let glance = |steal_ns: u64, cpu_ns: u64| Glance {
+            steal_ns: Reading::Value(steal_ns),
+            busy_ns: Reading::Value(0),
+            run_delay_ns: Reading::Value(cpu_ns / 100),
+            cpu_ns: Reading::Value(cpu_ns),
+        };
+        let (ours, theirs) = ([glance(50, 1_000), glance(90, 1_600)], [glance(50, 4_000), glance(90, 4_200)]);
+        let evidence = Evidence::of_slices(ours.each_ref(), theirs.each_ref());
+        let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns } = evidence;
+        let found = [steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns];
+        assert_eq!(found, [30, 6, 600, 0].map(Reading::Value));
+        let blind = Glance { cpu_ns: Reading::Unavailable("hidden".to_owned()), ..glance(90, 0) };
+        let evidence = Evidence::of_slices([&ours[0], &blind], theirs.each_ref());
+        assert_eq!(evidence.steal_ns, Reading::Value(40), "who took what is not known");
     }
 
     #[test]

@@ -79,7 +79,23 @@ pub enum Mode {
     LockStep {
         /// Tokens generated in one turn.
         tokens: u32,
+        /// How long a side works on its prompt at a time, in milliseconds; none where the prompt is taken in at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slice_ms: Option<u32>,
     },
+}
+
+impl fmt::Display for Mode {
+    /// Says it as people read it: `lock-step, 4 tokens a turn, prompts in slices of 20 ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone => f.write_str("launches alternating"),
+            Self::LockStep { tokens, slice_ms: None } => write!(f, "lock-step, {tokens} tokens a turn"),
+            Self::LockStep { tokens, slice_ms: Some(slice_ms) } => {
+                write!(f, "lock-step, {tokens} tokens a turn, prompts in slices of {slice_ms} ms")
+            }
+        }
+    }
 }
 
 /// Which repetitions share an engine process.

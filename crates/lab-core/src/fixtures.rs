@@ -78,7 +78,7 @@ pub fn experiment(side: Side) -> Experiment {
         id: Uuid::from_u128(7),
         side,
         other: SessionId(Uuid::from_u128(9)),
-        mode: Mode::LockStep { tokens: 4 },
+        mode: Mode::LockStep { tokens: 4, slice_ms: None },
         layouts: Layouts::Shared,
         seed: 1,
         stopping: StoppingPlan { looks: vec![10], confidence: 0.95, look_confidence: 0.95 },

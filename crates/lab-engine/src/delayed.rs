@@ -2,12 +2,17 @@
 //!
 //! The delay is an engine setting and stands in its `hello`, so it is part of the fingerprint: a run with one never passes
 //! for another. It is spent computing nothing on the engine's own core, so that frequency and scheduler see no pause.
+//!
+//! A share of a time needs a clock that stands still while the engine is paused. Of an engine with one thread that is the CPU time
+//! of its process; with several none is, and a delayed engine then does not say that it can be paused.
 
 use std::fmt;
 use std::str::FromStr;
 
 use lab_core::clock::Clock;
-use lab_core::engine::{BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, Profile, Tokens};
+use lab_core::engine::{
+    BeginRequest, Engine, EngineError, Hello, LoadRequest, Loaded, PAUSABLE, Profile, Tokens,
+};
 
 use crate::singly::singly;
 
@@ -73,27 +78,37 @@ pub struct Delayed<'a, E> {
     engine: E,
     delay: Delay,
     clock: &'a dyn Clock,
+    /// Counts the time that the engine works.
+    work: &'a dyn Clock,
+    stands_still: bool,
     /// Tokens of the generation begun.
     position: u32,
     /// When the last of them became visible.
     last_ns: u64,
+    /// When work on the next of them began, as work is counted.
+    began_ns: u64,
 }
 
 impl<'a, E: Engine> Delayed<'a, E> {
-    /// Slows an engine down.
-    pub fn new(engine: E, delay: Delay, clock: &'a dyn Clock) -> Self {
-        Self { engine, delay, clock, position: 0, last_ns: 0 }
+    /// Slows an engine down, whose work is counted by a clock that stands still while the engine is paused, if there is one.
+    pub fn new(engine: E, delay: Delay, clock: &'a dyn Clock, pausing: Option<&'a dyn Clock>) -> Self {
+        let (work, stands_still) = (pausing.unwrap_or(clock), pausing.is_some());
+        Self { engine, delay, clock, work, stands_still, position: 0, last_ns: 0, began_ns: 0 }
     }
 
     /// Holds an answer of one token back until it has taken as much longer as it should.
-    fn hold(&self, mut tokens: Tokens, started_ns: u64) -> Tokens {
+    fn hold(&mut self, mut tokens: Tokens) -> Tokens {
         let Some(stamp_ns) = tokens.stamps_ns.last_mut() else { return tokens };
-        let took_ns = stamp_ns.saturating_sub(started_ns);
-        let until_ns = *stamp_ns + longer(took_ns, self.delay.share(self.position));
-        while self.clock.now_ns() < until_ns {
+        let now_ns = self.work.now_ns();
+        let until_ns = now_ns + longer(now_ns - self.began_ns, self.delay.share(self.position));
+        while self.work.now_ns() < until_ns {
+            // Asleep, a core would change its frequency and the scheduler its mind.
             std::hint::spin_loop();
         }
-        *stamp_ns = until_ns.max(self.clock.now_ns());
+        self.began_ns = self.work.now_ns();
+        self.last_ns = self.clock.now_ns();
+        *stamp_ns = self.last_ns;
+        self.position += 1;
         tokens
     }
 }
@@ -112,6 +127,7 @@ impl<E: Engine> Engine for Delayed<'_, E> {
     fn hello(&mut self) -> Result<Hello, EngineError> {
         let mut hello = self.engine.hello()?;
         hello.settings.insert("delay".to_owned(), self.delay.to_string());
+        hello.features.retain(|feature| feature != PAUSABLE || self.stands_still);
         Ok(hello)
     }
 
@@ -120,23 +136,19 @@ impl<E: Engine> Engine for Delayed<'_, E> {
     }
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
-        self.position = 0;
+        (self.position, self.began_ns) = (0, self.work.now_ns());
         let tokens = self.engine.begin(request, request_ns)?;
-        let tokens = self.hold(tokens, request_ns);
-        self.position = 1;
-        self.last_ns = tokens.stamps_ns.last().copied().unwrap_or(request_ns);
-        Ok(tokens)
+        Ok(self.hold(tokens))
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
+        self.began_ns = self.work.now_ns();
         // Of a whole generation the request came before the tokens that are there already.
-        let mut started_ns = request_ns.max(self.last_ns);
+        let mut asked_ns = request_ns.max(self.last_ns);
         singly(n, request_ns, || {
-            let one = self.engine.step(1, started_ns)?;
-            let one = self.hold(one, started_ns);
-            self.position += 1;
-            started_ns = one.stamps_ns.last().copied().unwrap_or(started_ns);
-            self.last_ns = started_ns;
+            let one = self.engine.step(1, asked_ns)?;
+            let one = self.hold(one);
+            asked_ns = self.last_ns;
             Ok(one)
         })
     }
@@ -167,7 +179,7 @@ mod tests {
         let clock = Virtual::stepping(1_000, 100);
         let script = Script { prefill_us: 1_000, token_us: 100, ..Script::default() };
         let engine = Scripted::new(script, 0, &clock, Box::new(io::sink()));
-        let mut engine = Delayed::new(engine, delay.parse().unwrap(), &clock);
+        let mut engine = Delayed::new(engine, delay.parse().unwrap(), &clock, None);
         let workload = Workload {
             prompt: vec![1],
             generate: 21,
@@ -196,7 +208,7 @@ mod tests {
     fn what_is_forced_passes_through_token_by_token() {
         let clock = Virtual::stepping(1_000, 100);
         let engine = Scripted::new(Script::default(), 0, &clock, Box::new(io::sink()));
-        let mut engine = Delayed::new(engine, Delay::Uniform(0.06), &clock);
+        let mut engine = Delayed::new(engine, Delay::Uniform(0.06), &clock, None);
         assert!(engine.hello().unwrap().has(FORCED));
         let workload = Workload {
             prompt: vec![1],
@@ -213,7 +225,7 @@ mod tests {
     fn a_delay_is_part_of_what_the_engine_says_it_is() {
         let clock = Virtual::at(0);
         let engine = Scripted::new(Script::default(), 0, &clock, Box::new(io::sink()));
-        let hello = Delayed::new(engine, Delay::Uniform(0.06), &clock).hello().unwrap();
+        let hello = Delayed::new(engine, Delay::Uniform(0.06), &clock, None).hello().unwrap();
         assert_eq!(hello.settings["delay"], "uniform:0.06");
     }
 

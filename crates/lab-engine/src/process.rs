@@ -1,5 +1,7 @@
 //! The harness's end: one engine process, its requests, its deadlines, its death.
 
+mod sliced;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,6 +25,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::framing::{MAX_FRAME_BYTES, excerpt, write_frame};
+use sliced::Sliced;
 
 /// What to start, and under which limits.
 #[derive(Debug, Clone)]
@@ -62,6 +65,8 @@ pub struct Process<'a> {
     /// What was read past the last frame.
     pending: Vec<u8>,
     log: File,
+    /// What it is paused in the middle of.
+    sliced: Option<Sliced>,
 }
 
 impl<'a> Process<'a> {
@@ -76,7 +81,7 @@ impl<'a> Process<'a> {
         let mut child = command(&start).stderr(log.try_clone().map_err(failed)?).spawn().map_err(failed)?;
         let requests = child.stdin.take().expect("standard input is piped");
         let answers = child.stdout.take().expect("standard output is piped");
-        Ok(Self { start, clock, child, requests, answers, pending: Vec::new(), log })
+        Ok(Self { start, clock, child, requests, answers, pending: Vec::new(), log, sliced: None })
     }
 
     /// Returns the process id.
@@ -87,9 +92,18 @@ impl<'a> Process<'a> {
     /// Asks and waits for the answer. After any error but a plain failure the process is not to be asked again.
     fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Answer, EngineError> {
         let deadline_ns = self.clock.now_ns().saturating_add(nanoseconds(timeout));
-        let answered = self.send(request, deadline_ns).and_then(|()| self.read_frame(deadline_ns));
-        let answered = answered.and_then(|line| parse(&line));
-        match answered {
+        let line = self.send(request, deadline_ns).and_then(|()| self.read_frame(deadline_ns));
+        self.answer(line, request, timeout)
+    }
+
+    /// Returns the answer that came to a request, or what became of the process that gave none.
+    fn answer(
+        &mut self,
+        line: Result<Vec<u8>, Silence>,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Answer, EngineError> {
+        match line.and_then(|line| parse(&line)) {
             Ok(Answer::Error { message }) => Err(EngineError::Failed { message }),
             Ok(answer) => Ok(answer),
             Err(Silence::HungUp) => Err(self.death()),
@@ -195,12 +209,17 @@ impl<'a> Process<'a> {
 
     /// Ends the process and everything it started, and reaps it.
     fn end(&mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _gone = kill_process_group(group, Signal::KILL);
-        }
+        self.signal(Signal::KILL);
         // All three fail only for processes that are gone already, which is what is wanted.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+
+    /// Sends a signal to the process and everything it started, if there is still any of it.
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _gone = kill_process_group(group, signal);
+        }
     }
 
     /// Returns the last lines of the engine's log, introduced, or nothing.
@@ -216,11 +235,14 @@ impl<'a> Process<'a> {
 }
 
 impl Drop for Process<'_> {
-    /// Says goodbye, gives the process a second to end by itself, and ends it if it does not.
+    /// Says goodbye, gives the process a second to end by itself, and ends it if it does not. One that is paused has nothing to
+    /// say any more.
     fn drop(&mut self) {
-        // A process that is gone cannot hear it.
-        drop(write_frame(&mut self.requests, &Request::Exit));
-        self.wait_briefly();
+        if self.sliced.is_none() {
+            // A process that is gone cannot hear it.
+            drop(write_frame(&mut self.requests, &Request::Exit));
+            self.wait_briefly();
+        }
         self.end();
     }
 }
@@ -250,6 +272,19 @@ impl Engine for Process<'_> {
         self.ask_tokens(&Request::Begin(request.clone()))
     }
 
+    fn begin_sliced(
+        &mut self,
+        request: &BeginRequest,
+        _: u64,
+        slice_ns: u64,
+    ) -> Result<Option<Tokens>, EngineError> {
+        self.ask_sliced(Request::Begin(request.clone()), slice_ns)
+    }
+
+    fn go_on(&mut self, slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
+        self.resume(slice_ns)
+    }
+
     fn step(&mut self, n: u32, _: u64) -> Result<Tokens, EngineError> {
         self.ask_tokens(&Request::Step { n })
     }
@@ -276,10 +311,14 @@ impl Engine for Process<'_> {
 
 impl Process<'_> {
     fn ask_tokens(&mut self, request: &Request) -> Result<Tokens, EngineError> {
-        match self.ask(request, self.start.generate_timeout)? {
-            Answer::Tokens(tokens) => Ok(tokens),
-            other => Err(unexpected("tokens", &other)),
-        }
+        tokens_of(self.ask(request, self.start.generate_timeout)?)
+    }
+}
+
+fn tokens_of(answer: Answer) -> Result<Tokens, EngineError> {
+    match answer {
+        Answer::Tokens(tokens) => Ok(tokens),
+        other => Err(unexpected("tokens", &other)),
     }
 }
 

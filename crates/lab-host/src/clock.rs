@@ -37,6 +37,24 @@ impl Clock for Monotonic {
     }
 }
 
+/// The CPU time of this process, as a value to be passed to those who need a clock that stands still while the process does
+/// nothing or is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ProcessCpu;
+
+impl Clock for ProcessCpu {
+    fn now_ns(&self) -> u64 {
+        process_cpu_ns()
+    }
+
+    /// Takes CPU time until it has taken enough: nothing else moves this clock.
+    fn wait_until_ns(&self, deadline_ns: u64) {
+        while self.now_ns() < deadline_ns {
+            std::hint::spin_loop();
+        }
+    }
+}
+
 /// Returns the nanoseconds since an arbitrary point in the past (`CLOCK_MONOTONIC`; Linux counts from boot).
 ///
 /// All processes of one machine share the origin, so stamps taken in an engine's process compare with ours.

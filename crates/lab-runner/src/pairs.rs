@@ -26,7 +26,7 @@ use lab_core::workload::Workload;
 use crate::event::Event;
 use crate::launched::{Launched, Running, load};
 use crate::repetition::{Generated, Next, follows, outcome_of, repetition};
-use turns::{Failure, generate_in_turn};
+use turns::{Failure, Sharing, generate_in_turn};
 
 /// What a paired experiment carries out. What comes in twos is A's and B's.
 #[derive(Debug, Clone, Copy)]
@@ -204,7 +204,11 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         let first = first_side(self.order.seed, self.n_complete);
         let sides = [first, first.other()];
         match self.order.mode {
-            Mode::LockStep { tokens } => self.lock_step(pair, sides, tokens).map(Vec::from),
+            Mode::LockStep { tokens, slice_ms } => {
+                let slice_ns = slice_ms.map(|slice_ms| u64::from(slice_ms) * 1_000_000);
+                let sharing = Sharing { n_tokens: tokens, slice_ns, settle_ns: self.order.settle_ns };
+                self.lock_step(pair, sides, sharing).map(Vec::from)
+            }
             Mode::Alone => self.one_after_the_other(pair, sides).map(|()| Vec::new()),
         }
     }
@@ -214,13 +218,13 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         &mut self,
         pair: u32,
         sides: [Side; 2],
-        n_tokens: u32,
+        sharing: Sharing,
     ) -> Result<[Member<'o, 'a>; 2], Halt<E>> {
         let mut members = self.launch_both(pair, sides)?;
         for side in sides {
             self.tell(side, Event::Begins(RepetitionKind::Measured))?;
         }
-        let generated = generate_in_turn(&mut members, n_tokens, self.order.settle_ns, self.clock);
+        let generated = generate_in_turn(&mut members, sharing, self.clock);
         let generated = generated.map_err(|Failure { side, error }| self.lose(pair, side, error))?;
         self.record_pair(pair, sides, generated)?;
         Ok(members)

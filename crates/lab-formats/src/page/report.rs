@@ -1,7 +1,7 @@
 //! A comparison of two sessions.
 
 use lab_core::experiment::Noise;
-use lab_core::fingerprint::{Difference, Mode};
+use lab_core::fingerprint::Difference;
 use lab_core::metric::{find, short_name};
 use lab_core::report::{
     ChangeInterval, Conclusion, Drift, Judgement, MetricComparison, Paired, PairedSupport, PointRule,
@@ -51,10 +51,6 @@ fn varied_fields(report: &Report) -> Option<Block> {
 
 fn paired(paired: &Paired) -> Vec<(String, Text)> {
     let Paired { mode, pairs, pairs_left_out, turns, turns_left_out, stopping, uninterrupted, .. } = paired;
-    let how = match mode {
-        Mode::LockStep { tokens } => format!("lock-step, {tokens} tokens a turn"),
-        Mode::Alone => "launches alternating".to_owned(),
-    };
     let left_out =
         |n: usize, what: &str| if n > 0 { format!(", {n} {what} left out") } else { String::new() };
     // Commands have none.
@@ -64,8 +60,10 @@ fn paired(paired: &Paired) -> Vec<(String, Text)> {
     };
     let most = stopping.most();
     let counted = format!("{pairs} of at most {most}{}{in_turns}", left_out(*pairs_left_out, "more"));
-    let mut facts =
-        vec![("experiment".to_owned(), Text::plain(how)), ("pairs".to_owned(), Text::plain(counted))];
+    let mut facts = vec![
+        ("experiment".to_owned(), Text::plain(mode.to_string())),
+        ("pairs".to_owned(), Text::plain(counted)),
+    ];
     facts.extend(uninterrupted.map(|change| {
         ("uninterrupted".to_owned(), Text::plain(format!("tokens_per_sec {}", change_in_words(change, None))))
     }));

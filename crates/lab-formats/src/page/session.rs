@@ -3,7 +3,6 @@
 use lab_core::energy::MeterKind;
 use lab_core::engine::OperationTime;
 use lab_core::experiment::{Experiment, Until};
-use lab_core::fingerprint::Mode;
 use lab_core::metric::{Measurement, Metric, Reading, find, primary_first};
 use lab_core::record::{IdleBaseline, LaunchStart, RecordedRepetition, Session};
 use lab_core::summary::{MetricSummary, Summary};
@@ -89,11 +88,7 @@ fn validities(session: &Session) -> impl Iterator<Item = &Validity> {
 /// Says which side of what a session is: `side B of 019a…, lock-step, 4 tokens a turn, at most 36 pairs`.
 fn experiment(experiment: &Experiment) -> String {
     let Experiment { id, side, mode, stopping, .. } = experiment;
-    let how = match mode {
-        Mode::LockStep { tokens } => format!("lock-step, {tokens} tokens a turn"),
-        Mode::Alone => "launches alternating".to_owned(),
-    };
-    format!("side {side:?} of {id}, {how}, at most {} pairs", stopping.most())
+    format!("side {side:?} of {id}, {mode}, at most {} pairs", stopping.most())
 }
 
 /// Says what a session was to be decided against: `decided against 019a…, at most 36 launches`.

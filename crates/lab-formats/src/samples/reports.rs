@@ -160,7 +160,7 @@ pub(crate) fn experiment_report() -> Report {
     report.paired = Some(Paired {
         noise: Noise { serial_correlation: 0.12, bias: 0.004, experiments: 8 },
         experiment: "019b7a5c-0000-7000-8000-000000000007".to_owned(),
-        mode: Mode::LockStep { tokens: 4 },
+        mode: Mode::LockStep { tokens: 4, slice_ms: None },
         pairs: 4,
         pairs_left_out: 1,
         turns: 128,

@@ -26,7 +26,7 @@ impl Default for Setup {
         Self {
             generate: 5,
             stop: Stop::Length,
-            mode: Mode::LockStep { tokens: 2 },
+            mode: Mode::LockStep { tokens: 2, slice_ms: None },
             looks: vec![1],
             warmup_tokens: 1,
             each_pair: 0,

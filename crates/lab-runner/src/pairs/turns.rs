@@ -6,6 +6,9 @@
 //!   first      ██   ·██  ██·   ·██        such as heat, costs both sides the same over every two turns
 //!   other      ·██  ██·   ·██  ██·
 //! ```
+//!
+//! Turn 0 takes the prompt in, which may last as long as a hundred tokens. Engines that can be paused share it slice by slice, in
+//! the same order, and both end it before either begins turn 1.
 
 use lab_core::clock::Clock;
 use lab_core::engine::{BeginRequest, EngineError, Tokens};
@@ -23,8 +26,19 @@ pub(super) struct Failure {
     pub(super) error: EngineError,
 }
 
-/// Lets both members of a pair generate their workloads in turns of so many tokens: turn 0 takes the prompt in and yields
-/// the first token. The first member begins the first turn.
+/// How two sides share the machine while both generate.
+#[derive(Clone, Copy)]
+pub(super) struct Sharing {
+    /// Tokens of a turn behind the first.
+    pub(super) n_tokens: u32,
+    /// How long a side works on its prompt before the other does, in nanoseconds; none where it is taken in at once.
+    pub(super) slice_ns: Option<u64>,
+    /// How long nothing is asked for behind a turn, in nanoseconds.
+    pub(super) settle_ns: u64,
+}
+
+/// Lets both members of a pair generate their workloads in turns: turn 0 takes the prompt in and yields the first token. The
+/// first member begins it.
 ///
 /// Both sides' instruments watch the whole of it, each with its own sampling thread where it has one. That is twice the
 /// cost of watching one side, on both sides alike, and what each observes of the machine includes the other's turns; what
@@ -32,14 +46,13 @@ pub(super) struct Failure {
 /// The rules of validity are for repetitions that run alone and are not asked.
 pub(super) fn generate_in_turn(
     members: &mut [Member<'_, '_>; 2],
-    n_tokens: u32,
-    settle_ns: u64,
+    sharing: Sharing,
     clock: &dyn Clock,
 ) -> Result<[Completed; 2], Failure> {
     for member in members.iter_mut() {
         member.running.instruments.begin();
     }
-    let generated = take_turns(members, n_tokens, settle_ns, clock);
+    let generated = take_turns(members, sharing, clock);
     let [seen_by_one, seen_by_two] = members.each_mut().map(|member| member.running.instruments.end());
     let [by_one, by_two] = generated?;
     let [one, two] = members;
@@ -50,34 +63,81 @@ pub(super) fn generate_in_turn(
 
 fn take_turns(
     members: &mut [Member<'_, '_>; 2],
-    n_tokens: u32,
-    settle_ns: u64,
+    sharing: Sharing,
     clock: &dyn Clock,
 ) -> Result<[Generation; 2], Failure> {
-    let mut generations = members.each_ref().map(|member| Generation::of(member.workload.generate));
-    let mut before = glances(members);
-    let mut order = [0, 1];
-    while generations.iter().any(|generation| generation.n_left > 0) {
-        for own in order {
-            if generations[own].n_left == 0 {
+    let generations = members.each_ref().map(|member| Generation::of(member.workload.generate));
+    let before = glances(members);
+    let mut both = Both { members, generations, before, order: [0, 1], sharing, clock };
+    if let Some(slice_ns) = sharing.slice_ns {
+        both.take_prompts_in(slice_ns)?;
+    }
+    while both.generations.iter().any(|generation| generation.n_left > 0) {
+        both.take_turn()?;
+    }
+    Ok(both.generations)
+}
+
+/// Both sides while they generate in turn.
+struct Both<'m, 'o, 'a> {
+    members: &'m mut [Member<'o, 'a>; 2],
+    generations: [Generation; 2],
+    /// The counters of both when the next turn begins.
+    before: [Glance; 2],
+    /// Who begins the next turn, and who follows.
+    order: [usize; 2],
+    sharing: Sharing,
+    clock: &'m dyn Clock,
+}
+
+impl Both<'_, '_, '_> {
+    /// Lets both sides do turn 0 slice by slice. No counter is read before a side is done: a core that falls idle between two
+    /// slices would be late for the second.
+    fn take_prompts_in(&mut self, slice_ns: u64) -> Result<(), Failure> {
+        let mut prompts = [Some(Prompt::default()), Some(Prompt::default())];
+        while prompts.iter().any(Option::is_some) {
+            for own in self.order {
+                let Some(prompt) = &mut prompts[own] else { continue };
+                let Some(answer) = self.members[own].take_slice(prompt, slice_ns, self.clock)? else {
+                    continue;
+                };
+                prompts[own] = None;
+                let after = glances(self.members);
+                let [ours, theirs] = [own, 1 - own].map(|side| [&self.before[side], &after[side]]);
+                self.generations[own].follow(answer, Evidence::of_slices(ours, theirs));
+            }
+            self.order.reverse();
+        }
+        self.settle();
+        self.before = glances(self.members);
+        Ok(())
+    }
+
+    /// Lets both sides do one turn.
+    fn take_turn(&mut self) -> Result<(), Failure> {
+        for own in self.order {
+            if self.generations[own].n_left == 0 {
                 continue;
             }
-            let answer = members[own].take_turn(&generations[own], n_tokens, clock);
-            let after = glances(members);
-            let waiting = 1 - own;
-            let evidence =
-                Evidence::between([&before[own], &after[own]], [&before[waiting], &after[waiting]]);
-            generations[own].follow(answer?, evidence);
-            before = after;
-            if settle_ns > 0 {
-                // Threads that still look for work behind their turn would take from the next.
-                clock.wait_until_ns(clock.now_ns() + settle_ns);
-                before = glances(members);
+            let answer =
+                self.members[own].take_turn(&self.generations[own], self.sharing.n_tokens, self.clock);
+            let after = glances(self.members);
+            let [ours, theirs] = [own, 1 - own].map(|side| [&self.before[side], &after[side]]);
+            self.generations[own].follow(answer?, Evidence::between(ours, theirs));
+            self.before = after;
+            if self.sharing.settle_ns > 0 {
+                self.settle();
+                self.before = glances(self.members);
             }
         }
-        order.reverse();
+        self.order.reverse();
+        Ok(())
     }
-    Ok(generations)
+
+    /// Waits while threads may still look for work behind their turn: they would take from the next.
+    fn settle(&self) {
+        self.clock.wait_until_ns(self.clock.now_ns() + self.sharing.settle_ns);
+    }
 }
 
 fn glances(members: &mut [Member<'_, '_>; 2]) -> [Glance; 2] {
@@ -85,6 +145,33 @@ fn glances(members: &mut [Member<'_, '_>; 2]) -> [Glance; 2] {
 }
 
 impl Member<'_, '_> {
+    /// Works on the prompt for one slice, and checks what came of it if that is all.
+    fn take_slice(
+        &mut self,
+        prompt: &mut Prompt,
+        slice_ns: u64,
+        clock: &dyn Clock,
+    ) -> Result<Option<Answer>, Failure> {
+        let engine = &mut self.running.engine;
+        let opening = prompt.began_ns.is_none().then(|| BeginRequest::from(self.workload));
+        let sent_ns = clock.now_ns();
+        let answer = match &opening {
+            Some(request) => engine.begin_sliced(request, sent_ns, slice_ns),
+            None => engine.go_on(slice_ns),
+        };
+        let received_ns = clock.now_ns();
+        let began_ns = *prompt.began_ns.get_or_insert(sent_ns);
+        prompt.outside_ns += received_ns - sent_ns;
+        match answer.map_err(|error| self.failure(error))? {
+            None => Ok(None),
+            Some(tokens) => {
+                let tokens = accept_between(tokens, [began_ns, received_ns], 1);
+                let outside_ns = prompt.outside_ns;
+                tokens.map(|tokens| Some(Answer { tokens, outside_ns })).map_err(|error| self.failure(error))
+            }
+        }
+    }
+
     /// Takes one turn and checks what came of it. Between the two readings of the clock stands the request and nothing
     /// else.
     fn take_turn(
@@ -103,9 +190,7 @@ impl Member<'_, '_> {
             None => engine.step(asked, sent_ns),
         };
         let received_ns = clock.now_ns();
-        let tokens = answer
-            .and_then(|tokens| answered_between(tokens, sent_ns, received_ns))
-            .and_then(|tokens| accept_turn(&tokens, asked).map(|()| tokens));
+        let tokens = answer.and_then(|tokens| accept_between(tokens, [sent_ns, received_ns], asked));
         let outside_ns = received_ns - sent_ns;
         tokens.map(|tokens| Answer { tokens, outside_ns }).map_err(|error| self.failure(error))
     }
@@ -125,6 +210,26 @@ impl Member<'_, '_> {
     fn failure(&self, error: EngineError) -> Failure {
         Failure { side: self.side, error }
     }
+}
+
+/// Checks the answer to a request for so many tokens that was sent and answered at these times.
+fn accept_between(
+    tokens: Tokens,
+    [sent_ns, received_ns]: [u64; 2],
+    asked: u32,
+) -> Result<Tokens, EngineError> {
+    let tokens = answered_between(tokens, sent_ns, received_ns)?;
+    accept_turn(&tokens, asked)?;
+    Ok(tokens)
+}
+
+/// A prompt that is not taken in yet.
+#[derive(Default)]
+struct Prompt {
+    /// When it was asked for, by the harness's clock (monotonic nanoseconds).
+    began_ns: Option<u64>,
+    /// Slices so far, by the harness's clock, in nanoseconds.
+    outside_ns: u64,
 }
 
 /// The accepted answer of one turn.

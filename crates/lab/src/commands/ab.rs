@@ -69,9 +69,13 @@ pub(crate) struct Arguments {
     /// Look at the data once, after all pairs.
     #[arg(long)]
     fixed: bool,
-    /// Tokens a side generates in one turn [default: 4].
+    /// Tokens a side generates in one turn [default: 2].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
     tokens: Option<u32>,
+    /// Milliseconds that a side works on its prompt before the other does; 0 takes it in at once [default: 20 where the engines
+    /// can be paused].
+    #[arg(long, value_name = "MS", value_parser = RangedU64ValueParser::<u32>::new().range(..=1_000))]
+    slice: Option<u32>,
     /// Run the launches of a pair one after the other, each uninterrupted: as commands always do.
     #[arg(long)]
     alternate: bool,
@@ -149,7 +153,11 @@ const SETTLE_NS: u64 = 8_000_000;
 const WARMUP_TOKENS: u32 = 8;
 
 /// Tokens of a turn, and rounds of uninterrupted repetitions, where nobody asks for a number.
-const TURN_TOKENS: u32 = 4;
+const TURN_TOKENS: u32 = 2;
+
+/// How long a side works on its prompt before the other does, in milliseconds, where nobody says otherwise: about as long as a
+/// token takes. What other lengths would do is in decision 25.
+const SLICE_MS: u32 = 20;
 const CLOSING: u32 = 4;
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
@@ -316,14 +324,10 @@ fn varied(headers: &[SessionHeader; 2]) -> Result<Option<PartKind>> {
 }
 
 fn announce(headers: &[SessionHeader; 2], design: &Design, vary: Option<PartKind>) {
-    let how = match design.mode {
-        Mode::LockStep { tokens } => format!("in lock-step, {tokens} tokens a turn"),
-        Mode::Alone => "launches alternating".to_owned(),
-    };
     let what = vary.map_or("nothing differs".to_owned(), |part| format!("{part} differs"));
     let [a, b] = headers.each_ref().map(|header| &header.plan_name);
     let plans = if a == b { a.clone() } else { format!("{a} against {b}") };
-    say(&format!("{plans}: {what}, {how}, at most {} pairs", design.stopping.most()));
+    say(&format!("{plans}: {what}, {}, at most {} pairs", design.mode, design.stopping.most()));
 }
 
 fn carry_out_pairs(

@@ -5,6 +5,7 @@ use std::io;
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
+use lab_core::clock::Clock;
 use lab_core::engine::Engine;
 use lab_core::plan::Script;
 use lab_engine::delayed::{Delay, Delayed};
@@ -13,7 +14,7 @@ use lab_engine::layout;
 use lab_engine::scripted::Scripted;
 use lab_engine::serve::serve;
 use lab_engine::wander::Wandering;
-use lab_host::clock::Monotonic;
+use lab_host::clock::{Monotonic, ProcessCpu};
 
 use crate::BuiltIn;
 use crate::exit::Exit;
@@ -68,27 +69,39 @@ fn candle(built_in: Option<BuiltIn>, delay: Option<Delay>) -> Result<Exit> {
             .hint("build it with the default feature `candle`"));
     };
     let resolution_ns = lab_host::clock::resolution_ns().map_err(Failure::run)?;
-    answer(make(&Monotonic, resolution_ns), delay)
+    answer(make(&Monotonic, resolution_ns), delay, standing_still())
 }
 
 fn scripted(script: &str, launch: u32, delay: Option<Delay>) -> Result<Exit> {
     let script: Script =
         serde_json::from_str(script).context("cannot read the script").map_err(Failure::usage)?;
-    answer(Scripted::new(script, launch, &Monotonic, Box::new(answers()?)), delay)
+    answer(Scripted::new(script, launch, &Monotonic, Box::new(answers()?)), delay, None)
 }
 
-/// Serves an engine: one that wanders where a layout says where its memory lies, for one place says too little.
-fn answer(engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
+/// Returns a clock that counts the work of the built-in engine and stands still while it is paused: the CPU time of a single
+/// thread. That of several counts them all at once.
+fn standing_still() -> Option<&'static dyn Clock> {
+    let has_one_thread = std::env::var("RAYON_NUM_THREADS").is_ok_and(|own| own == "1");
+    has_one_thread.then_some(&ProcessCpu)
+}
+
+/// Serves an engine: one that wanders where a layout says where its memory lies, for one place says too little. `pausing` is the
+/// clock of a delay, if there is one that stands still while the engine is paused.
+fn answer(engine: impl Engine, delay: Option<Delay>, pausing: Option<&dyn Clock>) -> Result<Exit> {
     match std::env::var_os(layout::HEAP) {
-        None => answer_delayed(engine, delay),
-        Some(_) => answer_delayed(Wandering::new(engine), delay),
+        None => answer_delayed(engine, delay, pausing),
+        Some(_) => answer_delayed(Wandering::new(engine), delay, pausing),
     }
 }
 
-fn answer_delayed(mut engine: impl Engine, delay: Option<Delay>) -> Result<Exit> {
+fn answer_delayed(
+    mut engine: impl Engine,
+    delay: Option<Delay>,
+    pausing: Option<&dyn Clock>,
+) -> Result<Exit> {
     match delay {
         None => converse(&mut engine),
-        Some(delay) => converse(&mut Delayed::new(engine, delay, &Monotonic)),
+        Some(delay) => converse(&mut Delayed::new(engine, delay, &Monotonic, pausing)),
     }
 }
 

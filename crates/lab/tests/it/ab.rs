@@ -64,7 +64,7 @@ fn both_sides_are_recorded_and_give_the_same_report_again() {
     lab.run(&["verify"]).exits(0);
     let shown = lab.run(&["show", &a, "--format", "json"]).exits(0).json();
     let mode = shown["fingerprint"]["plan"]["identity"]["mode"].clone();
-    assert_eq!(mode, json!({"kind": "lock_step", "tokens": 4}), "{shown:#}");
+    assert_eq!(mode, json!({"kind": "lock_step", "tokens": 2}), "{shown:#}");
 }
 
 #[test]
@@ -143,6 +143,80 @@ fn two_builds_of_a_foreign_engine_can_be_the_sides() {
     assert_eq!(worse["varied"][0]["field"], "build", "{worse:#}");
     let better = conclude(&second, &first);
     assert_eq!(better["conclusion"], "improved", "{better:#}");
+}
+
+/// Writes a plan for the engine of the documentation, which can be paused, and does this with its `n`th prompt, counted from 1.
+fn pausable(lab: &Lab, work: &str) {
+    let text = include_str!("../../../../docs/examples/minimal_engine.py");
+    let generation = "generation = {\"sum\"";
+    let work = format!("n = begun.append(1) or len(begun)\n        {work}\n        {generation}");
+    let text = text
+        .replace(": [\"forced\"]", ": [\"forced\", \"pausable\"]")
+        .replace("VOCABULARY = 32_000", "VOCABULARY = 32_000\nbegun = []")
+        .replacen(generation, &work, 1);
+    let path = lab.write("engine.py", &text);
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    let plan = Plan::steady().without("engine").set("engine.command", vec!["./engine.py"]);
+    lab.plan(plan.set("run.generate_timeout_s", 1));
+}
+
+#[test]
+fn a_prompt_is_taken_in_slice_by_slice_and_the_pauses_are_no_part_of_its_time() {
+    let lab = Lab::new();
+    pausable(&lab, "until = time.process_time() + 0.15\n        while time.process_time() < until: pass");
+    let words = ["ab", "plan.toml", "--pairs", "4", "--fixed", "--closing", "0", "--format", "json"];
+    let report = lab.run(&words).json();
+    let mode = json!({"kind": "lock_step", "tokens": 2, "slice_ms": 20});
+    assert_eq!(report["paired"]["mode"], mode, "{report:#}");
+    for side in ["baseline", "candidate"] {
+        let session = lab.session(report[side]["session"].as_str().unwrap());
+        let mut n_turned = 0;
+        for (_, completed) in session.completed() {
+            let Some(turns) = &completed.turns else { continue };
+            n_turned += 1;
+            let took_ns = completed.timeline.first_ns();
+            let lasted_ns = turns[1].request_ns - turns[0].request_ns;
+            let other_ns = 150_000_000;
+            assert!(took_ns >= 145_000_000, "all of its own work is counted: {took_ns} ns");
+            // The other side works as long before either goes on, but for a last slice alone.
+            assert!(took_ns + other_ns * 8 / 10 < lasted_ns, "{took_ns} of {lasted_ns} ns");
+        }
+        assert_eq!(n_turned, 4);
+    }
+}
+
+#[test]
+fn an_engine_that_hangs_or_dies_between_pauses_is_told_apart() {
+    for (work, expected) in [
+        ("while n == 2: pass", json!({"kind": "timed_out", "request": "begin", "seconds": 1})),
+        ("while n == 2 and (time.process_time() < 0.3 or os.abort()): pass", json!("killed")),
+    ] {
+        let lab = Lab::new();
+        pausable(&lab, work);
+        lab.run(&["ab", "plan.toml", "--pairs", "4", "--seed", "1"]).exits(5);
+        let errors: Vec<Value> = ["@latest", "@latest~1"]
+            .into_iter()
+            .flat_map(|side| {
+                let shown = lab.run(&["show", side, "--format", "json"]).exits(0).json();
+                shown["failures"].as_array().unwrap().clone()
+            })
+            .map(|failure| failure["error"].clone())
+            .collect();
+        assert_eq!(errors.len(), 3, "three lost pairs end the experiment: {errors:?}");
+        assert!(errors.iter().all(|error| *error == expected || error["kind"] == expected), "{errors:?}");
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_say_it_can_be_paused_takes_its_prompt_in_at_once() {
+    let lab = Lab::new();
+    for (asked, expected) in [("0", false), ("10", true)] {
+        let ran =
+            ab(&lab, &["--slice", asked, "--pairs", "4", "--fixed", "--closing", "0", "--format", "json"]);
+        assert_eq!(ran.json()["paired"]["mode"], json!({"kind": "lock_step", "tokens": 2}), "{}", ran.stderr);
+        let note = "`scripted` does not say that it can be paused";
+        assert_eq!(ran.stderr.contains(note), expected, "{}", ran.stderr);
+    }
 }
 
 #[test]

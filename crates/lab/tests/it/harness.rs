@@ -119,6 +119,12 @@ impl Lab {
         store.load(&rows.first()?.id).ok()
     }
 
+    /// Returns a session by its id.
+    pub(crate) fn session(&self, id: &str) -> Session {
+        let store = Store::open_read_only(&self.store()).unwrap();
+        store.load(&store.resolve(id).unwrap()).unwrap()
+    }
+
     /// Records a hand-made session.
     pub(crate) fn record(&self, session: &Session) {
         let mut store = Store::open(&self.store()).unwrap();

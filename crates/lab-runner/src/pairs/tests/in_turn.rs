@@ -3,7 +3,7 @@
 use lab_core::experiment::Turn;
 use lab_core::metric::Reading;
 
-use super::world::{GLANCE_NS, RUN_DELAY_NS, TRANSPORT_NS, WAITING_CPU_NS, World};
+use super::world::{GLANCE_NS, Moment, RUN_DELAY_NS, TRANSPORT_NS, WAITING_CPU_NS, World};
 use super::*;
 
 fn turns(completed: &Completed) -> &[Turn] {
@@ -76,7 +76,7 @@ fn slowing() -> World {
 
 /// Turn 0, and twenty turns of four tokens.
 fn long(n_pairs: u32) -> Setup {
-    let mode = Mode::LockStep { tokens: 4 };
+    let mode = Mode::LockStep { tokens: 4, slice_ms: None };
     Setup { generate: 81, mode, looks: vec![n_pairs], ..Setup::default() }
 }
 
@@ -132,8 +132,74 @@ fn a_generation_that_ends_where_it_may_not_is_refused() {
 #[test]
 fn turns_of_no_tokens_are_turns_of_one() {
     let world = World::default();
-    let setup = Setup { mode: Mode::LockStep { tokens: 0 }, generate: 3, ..Setup::default() };
+    let setup = Setup { mode: Mode::LockStep { tokens: 0, slice_ms: None }, generate: 3, ..Setup::default() };
     let (events, status) = carry_out(&world, &setup);
     assert_eq!(status, SessionStatus::Completed);
     assert_eq!(turns(taken_in_turn(&events, Side::A)[0]).len(), 3);
+}
+
+/// Prompts that take 10 ms, in slices of so many.
+fn sliced(slice_ms: u32) -> (World, Setup) {
+    let mode = Mode::LockStep { tokens: 2, slice_ms: Some(slice_ms) };
+    let setup = Setup { mode, generate: 3, warmup_tokens: 0, ..Setup::default() };
+    (World { token_ns: 1_000_000, ..World::default() }, setup)
+}
+
+#[test]
+fn prompts_are_taken_in_slice_by_slice_and_both_are_before_either_goes_on() {
+    let (world, setup) = sliced(4);
+    let (events, status) = carry_out(&world, &setup);
+    assert_eq!(status, SessionStatus::Completed);
+    let expected = "+A0 +B0 Ab Af Bb Bf Ab Bb Bg Ag Ag Bg B2 A2 Af Bf -A0 -B0";
+    assert_eq!(world.log_without(&['(', ')', '?']), expected);
+    for side in Side::BOTH {
+        let [completed] = taken_in_turn(&events, side)[..] else {
+            panic!("one pair, one generation of each side")
+        };
+        assert_eq!(completed.timeline.stamps_ns(), [10_000_000, 11_000_000, 12_000_000]);
+        assert_eq!(completed.outside_ns, 12_000_000 + 4 * (TRANSPORT_NS[0] + TRANSPORT_NS[1]));
+        let [first, second] = turns(completed) else { panic!("turns of one and of two tokens") };
+        assert_eq!((first.n_tokens, second.n_tokens), (1, 2));
+        assert_eq!(first.evidence.own_cpu_ns, Reading::Value(10_000_000));
+        assert_eq!(first.evidence.run_delay_ns, Reading::Value(3 * RUN_DELAY_NS));
+        assert_eq!(first.evidence.waiting_cpu_ns, Reading::Value(0));
+    }
+}
+
+#[test]
+fn a_prompt_that_is_taken_in_within_a_slice_is_one_turn() {
+    let (world, setup) = sliced(10);
+    carry_out(&world, &setup);
+    let expected = "+A0 +B0 Ab Af Bb Bf Ab Bb B2 A2 Af Bf -A0 -B0";
+    assert_eq!(world.log_without(&['(', ')', '?']), expected);
+}
+
+#[test]
+fn a_drift_within_a_prompt_is_shared_slice_by_slice() {
+    let first_ns = |slice_ms| {
+        let mode = Mode::LockStep { tokens: 4, slice_ms };
+        let setup = Setup { generate: 5, mode, ..Setup::default() };
+        let world = World { token_ns: 100_000_000, slowing_ns: Some(20_000_000_000), ..World::default() };
+        let (events, _) = carry_out(&world, &setup);
+        Side::BOTH.map(|side| taken_in_turn(&events, side)[0].timeline.first_ns())
+    };
+    let [apart, together] = [None, Some(20)].map(|slice_ms| {
+        let [a, b] = first_ns(slice_ms);
+        a.abs_diff(b)
+    });
+    assert!(apart > 20 * together.max(1), "{apart} ns, in slices {together} ns");
+}
+
+#[test]
+fn an_engine_that_fails_while_it_is_paused_costs_the_pair() {
+    let (world, setup) = sliced(4);
+    let fault = |side, pair, moment| {
+        let fails = side == Side::B && pair == 0 && moment == Moment::GoOn(1);
+        fails.then(|| EngineError::Killed { signal: 9, name: "SIGKILL".to_owned(), log: String::new() })
+    };
+    let (events, status) = carry_out(&World { fault, ..world }, &setup);
+    assert_eq!(
+        (story(&events).as_str(), status),
+        ("AL BL Aw Bw BX AL BL Aw Bw Am Bm", SessionStatus::Incomplete)
+    );
 }

@@ -25,6 +25,7 @@ pub(super) enum Moment {
     Start,
     Load,
     Begin(u32),
+    GoOn(u32),
     Step(u32),
     Finish(u32),
 }
@@ -98,7 +99,7 @@ impl World {
         self.n_alive.set(self.n_alive.get() + 1);
         self.most_alive.set(self.most_alive.get().max(self.n_alive.get()));
         Ok(Launched {
-            engine: Box::new(Fake { world: self, side, pair, n_begun: 0, n_tokens: 0 }),
+            engine: Box::new(Fake { world: self, side, pair, n_begun: 0, n_tokens: 0, paused: None }),
             instruments: Box::new(Watch { world: self, side }),
             conditions: serde_json::json!({ "pair": pair }),
         })
@@ -130,14 +131,14 @@ impl World {
     }
 
     /// Counts what went on while one side answered a request: what is stolen tells the number of the request.
-    fn count(&self, side: Side, work_ns: u64) {
+    fn count(&self, side: Side, work_ns: u64, waiting_cpu_ns: u64) {
         let add = |cell: &Cell<u64>, amount| cell.set(cell.get() + amount);
         let n_before = self.work_ns.borrow().len() as u64;
         self.work_ns.borrow_mut().push(work_ns);
         add(&self.steal_ns, 100 + n_before);
         add(&self.run_delay_ns[side.index()], RUN_DELAY_NS);
         add(&self.cpu_ns[side.index()], work_ns);
-        add(&self.cpu_ns[side.other().index()], WAITING_CPU_NS);
+        add(&self.cpu_ns[side.other().index()], waiting_cpu_ns);
     }
 }
 
@@ -148,6 +149,16 @@ struct Fake<'w> {
     n_begun: u32,
     /// Tokens of the generation begun.
     n_tokens: u32,
+    paused: Option<Paused>,
+}
+
+/// A prompt that is not taken in yet.
+struct Paused {
+    request_ns: u64,
+    /// Work that is left, on a fresh machine.
+    left_ns: u64,
+    /// How long it was worked on.
+    worked_ns: u64,
 }
 
 impl Fake<'_> {
@@ -157,6 +168,27 @@ impl Fake<'_> {
 
     fn check(&self, moment: impl FnOnce(u32) -> Moment) -> Result<(), EngineError> {
         self.world.check(self.side, self.pair, moment(self.n_begun.saturating_sub(1)))
+    }
+
+    /// Works on the prompt until it is taken in or the slice is over.
+    fn slice(&mut self, paused: Paused, slice_ns: u64) -> Option<Tokens> {
+        let world = self.world;
+        let Paused { request_ns, left_ns, worked_ns } = paused;
+        let began_ns = world.now_ns();
+        world.work(left_ns.min(slice_ns));
+        let took_ns = world.now_ns() - began_ns;
+        // A side that is paused burns nothing.
+        world.count(self.side, took_ns, 0);
+        world.pass(TRANSPORT_NS[1]);
+        let (left_ns, worked_ns) = (left_ns.saturating_sub(slice_ns), worked_ns + took_ns);
+        if left_ns > 0 {
+            self.paused = Some(Paused { request_ns, left_ns, worked_ns });
+            return None;
+        }
+        self.n_tokens = 1;
+        let mut tokens = Tokens::none(request_ns);
+        tokens.record(0, request_ns + worked_ns, Some(0.5));
+        Some(tokens)
     }
 
     fn answer(&mut self, asked: u32) -> Tokens {
@@ -169,7 +201,7 @@ impl Fake<'_> {
             self.n_tokens += 1;
             tokens.ended = world.ends_after[self.side.index()] == Some(self.n_tokens);
         }
-        world.count(self.side, world.now_ns() - tokens.request_ns);
+        world.count(self.side, world.now_ns() - tokens.request_ns, WAITING_CPU_NS);
         world.pass(TRANSPORT_NS[1]);
         tokens
     }
@@ -195,6 +227,30 @@ impl Engine for Fake<'_> {
         self.note("b");
         self.check(Moment::Begin)?;
         Ok(self.answer(1))
+    }
+
+    fn begin_sliced(
+        &mut self,
+        request: &BeginRequest,
+        _: u64,
+        slice_ns: u64,
+    ) -> Result<Option<Tokens>, EngineError> {
+        assert_eq!(request.prompt, [self.side as u32], "each side has its own workload");
+        (self.n_begun, self.n_tokens) = (self.n_begun + 1, 0);
+        self.note("b");
+        self.check(Moment::Begin)?;
+        self.world.pass(TRANSPORT_NS[0]);
+        let paused =
+            Paused { request_ns: self.world.now_ns(), left_ns: 10 * self.world.token_ns, worked_ns: 0 };
+        Ok(self.slice(paused, slice_ns))
+    }
+
+    fn go_on(&mut self, slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
+        self.note("g");
+        self.check(Moment::GoOn)?;
+        let paused = self.paused.take().expect("only a paused engine is asked to go on");
+        self.world.pass(TRANSPORT_NS[0]);
+        Ok(self.slice(paused, slice_ns))
     }
 
     fn step(&mut self, n: u32, _: u64) -> Result<Tokens, EngineError> {

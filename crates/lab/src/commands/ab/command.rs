@@ -56,6 +56,7 @@ pub(super) fn carry_out(plan: CommandPlan, arguments: &Arguments, global: &Globa
 fn refuse_options(arguments: &Arguments) -> Result<()> {
     let given = [
         ("--tokens", arguments.tokens.is_some()),
+        ("--slice", arguments.slice.is_some()),
         ("--layouts", arguments.layouts.is_some()),
         ("--delay-b", arguments.delay_b.is_some()),
         ("--closing", arguments.closing.is_some()),

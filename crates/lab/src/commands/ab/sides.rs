@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, anyhow};
+use lab_core::engine::PAUSABLE;
 use lab_core::fingerprint::Mode;
 use lab_core::metric::{METRICS, Metric};
 use lab_core::plan::{EngineKind, Plan};
@@ -18,7 +19,7 @@ use crate::launch::{Instead, absolute, check_text, on_path};
 use crate::terminal::say;
 use crate::{plan_file, prepare};
 
-use super::{Arguments, TURN_TOKENS};
+use super::{Arguments, SLICE_MS, TURN_TOKENS};
 
 /// The two sides, A first.
 pub(super) struct Sides {
@@ -83,7 +84,10 @@ impl Sides {
                 ));
                 Mode::Alone
             }
-            _ => Mode::LockStep { tokens: arguments.tokens.unwrap_or(TURN_TOKENS) },
+            _ => Mode::LockStep {
+                tokens: arguments.tokens.unwrap_or(TURN_TOKENS),
+                slice_ms: slice_ms(arguments, benches),
+            },
         }
     }
 }
@@ -99,6 +103,23 @@ impl Sides {
         };
         let is_measured = benches.iter().all(|bench| bench.instruments.set.meters.value().is_some());
         is_measured && METRICS.iter().any(|metric| is_judged(&metric))
+    }
+}
+
+/// Returns how long a side works on its prompt at a time; none where the prompt is taken in at once, as by engines that cannot be
+/// paused.
+fn slice_ms(arguments: &Arguments, benches: &[Bench<'_>; 2]) -> Option<u32> {
+    let unable = benches.iter().find(|bench| !bench.hello.has(PAUSABLE));
+    match (arguments.slice, unable) {
+        (Some(0), _) | (None, Some(_)) => None,
+        (Some(_), Some(bench)) => {
+            let name = &bench.hello.name;
+            say(&format!(
+                "note: the engine `{name}` does not say that it can be paused: prompts are taken in at once"
+            ));
+            None
+        }
+        (asked, None) => Some(asked.unwrap_or(SLICE_MS)),
     }
 }
 
