@@ -1,5 +1,6 @@
 """How should two sides share a machine? Measures one engine against itself in each of several ways, in turn, and prints by how
-much pairs vary, in prefill, in decode and as a whole, how fast the engine was, and how many launches are slow throughout.
+much pairs vary as a whole, and in prefill and decode (there with those pairs, too, that others disturbed), how fast the engine
+was, and how many launches are slow throughout.
 
 usage: ways.py LAB PLAN layouts|turns [--pairs N] [--rounds N]
 """
@@ -23,11 +24,11 @@ WAYS = {
     "turns": {
         "prompt at once, 4 tokens": ["--slice", "0", "--tokens", "4"],
         "prompt at once, 2 tokens": ["--slice", "0", "--tokens", "2"],
+        "slices of 80 ms, 2 tokens": ["--slice", "80", "--tokens", "2"],
+        "slices of 40 ms, 4 tokens": ["--slice", "40", "--tokens", "4"],
         "slices of 40 ms, 2 tokens": ["--slice", "40", "--tokens", "2"],
-        "slices of 20 ms, 4 tokens": ["--slice", "20", "--tokens", "4"],
+        "slices of 40 ms, 1 token": ["--slice", "40", "--tokens", "1"],
         "slices of 20 ms, 2 tokens": ["--slice", "20", "--tokens", "2"],
-        "slices of 20 ms, 1 token": ["--slice", "20", "--tokens", "1"],
-        "slices of 10 ms, 2 tokens": ["--slice", "10", "--tokens", "2"],
     },
 }
 
@@ -41,7 +42,7 @@ def run(command, admitted=(0,)):
 
 def speeds(lab, store, session):
     """Tokens per second of prefill, of decode and of the whole in each launch of one side."""
-    shown = run([*lab, "show", session, "--format", "json", "--store", store])
+    shown = run([lab, "show", session, "--format", "json", "--store", store])
     figures = [(own["unofficial"]["lab.v1"], own["metrics"]) for own in shown["executions"]]
     return [
         {"prefill": more["prefill_tokens_per_sec"], "decode": more["decode_tokens_per_sec"], "all": own["tokens_per_sec"]}
@@ -52,9 +53,9 @@ def speeds(lab, store, session):
 def experiment(lab, plan, way, pairs, seed):
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/lab.sqlite"
-        asked = ["ab", plan, *way, "--pairs", str(pairs), "--fixed", "--closing", "0", "--seed", str(seed)]
+        asked = ["ab", plan, *way, "--pairs", str(pairs), "--fixed", "--closing", "0", "--each-pair", "0", "--seed", str(seed)]
         # What each host makes of it (0, 1, 3) is not asked here.
-        report = run([*lab, *asked, "--format", "json", "--store", store], (0, 1, 3))
+        report = run([lab, *asked, "--format", "json", "--store", store], (0, 1, 3))
         sides = [speeds(lab, store, report[side]["session"]) for side in ("baseline", "candidate")]
     slow = report["slow_launches"] or {"baseline": 0, "candidate": 0}
     changes = [math.log1p(own) for own in report["paired"]["changes"]]
@@ -69,7 +70,7 @@ def experiment(lab, plan, way, pairs, seed):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("lab", type=lambda text: [text])
+    parser.add_argument("lab")
     parser.add_argument("plan")
     parser.add_argument("ways", choices=WAYS)
     parser.add_argument("--pairs", type=int, default=12)

@@ -94,7 +94,7 @@ impl Engine for Candle<'_> {
             device: "cpu".to_owned(),
             settings: settings(),
             clock_resolution_ns: self.clock_resolution_ns,
-            features: [FORCED, PAUSABLE].map(str::to_owned).to_vec(),
+            features: features(),
         })
     }
 
@@ -189,6 +189,14 @@ fn settings() -> BTreeMap<String, String> {
         ("compiled_with_f16c".to_owned(), yes_no(candle_core::utils::with_f16c())),
         ("mkl".to_owned(), yes_no(candle_core::utils::has_mkl())),
     ])
+}
+
+/// Returns what the engine says that it can. Paused it can be with one thread: a delay is planted as a share of its work, and of several
+/// threads no clock tells that without the pauses.
+fn features() -> Vec<String> {
+    let has_one_thread = candle_core::utils::get_num_threads() == 1;
+    let features = [Some(FORCED), has_one_thread.then_some(PAUSABLE)];
+    features.into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// Returns the digest of what was built.

@@ -299,7 +299,8 @@ impl Evidence {
     }
 
     /// Returns what happened between two glances at either side, while both worked slice by slice and the other was paused: a
-    /// paused side takes nothing, and what was stolen is shared out by the CPU time that each took.
+    /// paused side takes nothing, and what was stolen is shared out by the CPU time that each took, so that all of it is held
+    /// against the work of both together.
     pub fn of_slices(own: [&Glance; 2], waiting: [&Glance; 2]) -> Self {
         let all = Self::between(own, waiting);
         let times = (all.steal_ns.value(), all.own_cpu_ns.value(), all.waiting_cpu_ns.value());
@@ -310,7 +311,8 @@ impl Evidence {
             }
             _ => all.steal_ns,
         };
-        Self { steal_ns, waiting_cpu_ns: Reading::Value(0), ..all }
+        let waiting_cpu_ns = Reading::Unavailable("the side that waited was paused".to_owned());
+        Self { steal_ns, waiting_cpu_ns, ..all }
     }
 }
 
@@ -398,8 +400,8 @@ mod tests {
         let (ours, theirs) = ([glance(50, 1_000), glance(90, 1_600)], [glance(50, 4_000), glance(90, 4_200)]);
         let evidence = Evidence::of_slices(ours.each_ref(), theirs.each_ref());
         let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns } = evidence;
-        let found = [steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns];
-        assert_eq!(found, [30, 6, 600, 0].map(Reading::Value));
+        assert_eq!([steal_ns, run_delay_ns, own_cpu_ns], [30, 6, 600].map(Reading::Value));
+        assert!(waiting_cpu_ns.value().is_none());
         let blind = Glance { cpu_ns: Reading::Unavailable("hidden".to_owned()), ..glance(90, 0) };
         let evidence = Evidence::of_slices([&ours[0], &blind], theirs.each_ref());
         assert_eq!(evidence.steal_ns, Reading::Value(40), "who took what is not known");

@@ -78,9 +78,8 @@ pub struct Delayed<'a, E> {
     engine: E,
     delay: Delay,
     clock: &'a dyn Clock,
-    /// Counts the time that the engine works.
-    work: &'a dyn Clock,
-    stands_still: bool,
+    /// Counts the time that the engine works and stands still while it is paused, if there is such a clock.
+    pausing: Option<&'a dyn Clock>,
     /// Tokens of the generation begun.
     position: u32,
     /// When the last of them became visible.
@@ -92,20 +91,24 @@ pub struct Delayed<'a, E> {
 impl<'a, E: Engine> Delayed<'a, E> {
     /// Slows an engine down, whose work is counted by a clock that stands still while the engine is paused, if there is one.
     pub fn new(engine: E, delay: Delay, clock: &'a dyn Clock, pausing: Option<&'a dyn Clock>) -> Self {
-        let (work, stands_still) = (pausing.unwrap_or(clock), pausing.is_some());
-        Self { engine, delay, clock, work, stands_still, position: 0, last_ns: 0, began_ns: 0 }
+        Self { engine, delay, clock, pausing, position: 0, last_ns: 0, began_ns: 0 }
+    }
+
+    /// Returns the time as work is counted.
+    fn worked_ns(&self) -> u64 {
+        self.pausing.unwrap_or(self.clock).now_ns()
     }
 
     /// Holds an answer of one token back until it has taken as much longer as it should.
     fn hold(&mut self, mut tokens: Tokens) -> Tokens {
         let Some(stamp_ns) = tokens.stamps_ns.last_mut() else { return tokens };
-        let now_ns = self.work.now_ns();
+        let now_ns = self.worked_ns();
         let until_ns = now_ns + longer(now_ns - self.began_ns, self.delay.share(self.position));
-        while self.work.now_ns() < until_ns {
+        while self.worked_ns() < until_ns {
             // Asleep, a core would change its frequency and the scheduler its mind.
             std::hint::spin_loop();
         }
-        self.began_ns = self.work.now_ns();
+        self.began_ns = self.worked_ns();
         self.last_ns = self.clock.now_ns();
         *stamp_ns = self.last_ns;
         self.position += 1;
@@ -127,7 +130,7 @@ impl<E: Engine> Engine for Delayed<'_, E> {
     fn hello(&mut self) -> Result<Hello, EngineError> {
         let mut hello = self.engine.hello()?;
         hello.settings.insert("delay".to_owned(), self.delay.to_string());
-        hello.features.retain(|feature| feature != PAUSABLE || self.stands_still);
+        hello.features.retain(|feature| feature != PAUSABLE || self.pausing.is_some());
         Ok(hello)
     }
 
@@ -136,13 +139,13 @@ impl<E: Engine> Engine for Delayed<'_, E> {
     }
 
     fn begin(&mut self, request: &BeginRequest, request_ns: u64) -> Result<Tokens, EngineError> {
-        (self.position, self.began_ns) = (0, self.work.now_ns());
+        (self.position, self.began_ns) = (0, self.worked_ns());
         let tokens = self.engine.begin(request, request_ns)?;
         Ok(self.hold(tokens))
     }
 
     fn step(&mut self, n: u32, request_ns: u64) -> Result<Tokens, EngineError> {
-        self.began_ns = self.work.now_ns();
+        self.began_ns = self.worked_ns();
         // Of a whole generation the request came before the tokens that are there already.
         let mut asked_ns = request_ns.max(self.last_ns);
         singly(n, request_ns, || {

@@ -209,16 +209,18 @@ impl<'a> Process<'a> {
 
     /// Ends the process and everything it started, and reaps it.
     fn end(&mut self) {
-        self.signal(Signal::KILL);
+        let _gone = self.signal(Signal::KILL);
         // All three fail only for processes that are gone already, which is what is wanted.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 
     /// Sends a signal to the process and everything it started, if there is still any of it.
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _gone = kill_process_group(group, signal);
+    fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return Ok(()) };
+        match kill_process_group(group, signal) {
+            Err(Errno::SRCH) => Ok(()),
+            result => result,
         }
     }
 

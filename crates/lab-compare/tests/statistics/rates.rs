@@ -273,9 +273,10 @@ fn two_metrics_are_wrong_no_more_often_than_one() {
 #[test]
 fn on_recorded_pairs_verdicts_are_right_as_often() {
     header();
-    for (file, what) in
-        [("trials-one-place.jsonl", "one place a launch"), ("trials.jsonl", "since tokens wander")]
-    {
+    for (file, what) in [
+        ("trials-one-place.jsonl", "one place a launch"),
+        ("trials-prompts-at-once.jsonl", "prompts at once"),
+    ] {
         for (by, order) in [(Drawn::Pairs, "pair by pair"), (Drawn::Experiments, "whole experiments")] {
             let recorded = Recorded::read(file, by);
             let name = format!("{} recorded pairs, {what}, {order}", recorded.n_pairs());

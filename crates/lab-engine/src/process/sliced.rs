@@ -10,7 +10,7 @@
 //! microseconds a slice, the same for whatever engine.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use lab_core::clock::nanoseconds;
 use lab_core::engine::{EngineError, Request, Tokens};
@@ -19,9 +19,6 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::{Process, Silence, tokens_of};
-
-/// An answer that has begun to come is whole soon.
-const REST_OF_FRAME: Duration = Duration::from_secs(10);
 
 /// What an engine was asked for and has not answered yet.
 pub(super) struct Sliced {
@@ -41,53 +38,72 @@ impl Process<'_> {
         request: Request,
         slice_ns: u64,
     ) -> Result<Option<Tokens>, EngineError> {
-        let timeout = self.start.generate_timeout;
-        let left_ns = nanoseconds(timeout);
+        let left_ns = nanoseconds(self.start.generate_timeout);
         let sent = self.send(&request, self.clock.now_ns().saturating_add(left_ns));
-        let sliced = Sliced { request, pauses: Vec::new(), paused_ns: 0, left_ns };
-        match sent {
-            Ok(()) => self.work(sliced, slice_ns),
-            Err(silence) => self.answer(Err(silence), &sliced.request, timeout).map(|_| None),
-        }
+        self.work(Sliced { request, pauses: Vec::new(), paused_ns: 0, left_ns }, sent, slice_ns)
     }
 
     /// Lets a paused engine work for one slice more.
     pub(super) fn resume(&mut self, slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
         let Some(mut sliced) = self.sliced.take() else {
-            return Err(EngineError::Failed { message: "this engine was not paused".to_owned() });
+            return Err(EngineError::Failed { message: "this engine is not paused".to_owned() });
         };
         sliced.pauses.push(sliced.paused_ns..self.clock.now_ns());
-        self.signal(Signal::CONT);
-        self.work(sliced, slice_ns)
+        let resumed = self.signal(Signal::CONT).map_err(|errno| cannot("go on", errno));
+        self.work(sliced, resumed, slice_ns)
     }
 
-    fn work(&mut self, mut sliced: Sliced, slice_ns: u64) -> Result<Option<Tokens>, EngineError> {
+    /// Waits for the answer for one slice, where the engine was asked or let go on.
+    fn work(
+        &mut self,
+        mut sliced: Sliced,
+        begun: Result<(), Silence>,
+        slice_ns: u64,
+    ) -> Result<Option<Tokens>, EngineError> {
         let began_ns = self.clock.now_ns();
         let slice_ns = slice_ns.min(sliced.left_ns);
-        let answered = self.wait_for(&self.answers, PollFlags::IN, began_ns.saturating_add(slice_ns));
-        if matches!(answered, Err(Silence::Deadline)) && slice_ns < sliced.left_ns {
-            self.pause();
-            sliced.paused_ns = self.clock.now_ns();
-            sliced.left_ns = sliced.left_ns.saturating_sub(sliced.paused_ns - began_ns);
-            self.sliced = Some(sliced);
-            return Ok(None);
-        }
-        let deadline_ns = self.clock.now_ns().saturating_add(nanoseconds(REST_OF_FRAME));
-        let line = answered.and_then(|()| self.read_frame(deadline_ns));
+        let waited = begun
+            .and_then(|()| self.wait_for(&self.answers, PollFlags::IN, began_ns.saturating_add(slice_ns)));
+        let line = match waited {
+            Err(Silence::Deadline) if slice_ns < sliced.left_ns => match self.pause() {
+                Ok(()) => {
+                    sliced.paused_ns = self.clock.now_ns();
+                    sliced.left_ns = sliced.left_ns.saturating_sub(sliced.paused_ns - began_ns);
+                    self.sliced = Some(sliced);
+                    return Ok(None);
+                }
+                Err(silence) => Err(silence),
+            },
+            waited => waited.and_then(|()| self.read_frame(began_ns.saturating_add(sliced.left_ns))),
+        };
         let answer = self.answer(line, &sliced.request, self.start.generate_timeout)?;
-        Ok(Some(without(tokens_of(answer)?, &sliced.pauses)))
+        let tokens = tokens_of(answer)?;
+        match tokens.stamps_ns.iter().all(|stamp_ns| *stamp_ns <= self.clock.now_ns()) {
+            true => Ok(Some(without(tokens, &sliced.pauses))),
+            false => {
+                let message = "its stamps lie outside the time between question and answer".to_owned();
+                Err(EngineError::Protocol { message })
+            }
+        }
     }
 
     /// Stops the process group and waits until its leader stands still, or is gone.
-    fn pause(&self) {
-        self.signal(Signal::STOP);
-        let child = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+    fn pause(&self) -> Result<(), Silence> {
+        let Some(child) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return Ok(()) };
+        self.signal(Signal::STOP).map_err(|errno| cannot("be paused", errno))?;
         // An end is left for whoever asks for it.
         let until = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        if let Some(child) = child {
-            while matches!(waitid(WaitId::Pid(child), until), Err(Errno::INTR)) {}
+        while matches!(waitid(WaitId::Pid(child), until), Err(Errno::INTR)) {
+            if self.start.interrupted.load(Ordering::Relaxed) {
+                return Err(Silence::Interrupted);
+            }
         }
+        Ok(())
     }
+}
+
+fn cannot(what: &str, errno: Errno) -> Silence {
+    Silence::NoFrame(format!("its processes cannot {what}, although it says that it is pausable: {errno}"))
 }
 
 /// Moves each stamp up by the pauses between the request and itself.

@@ -7,8 +7,13 @@
 //!   other      ·██  ██·   ·██  ██·
 //! ```
 //!
-//! Turn 0 takes the prompt in, which may last as long as a hundred tokens. Engines that can be paused share it slice by slice, in
-//! the same order, and both end it before either begins turn 1.
+//! Turn 0 takes the prompt in, which may last as long as a hundred tokens. Engines that can be paused share it slice by slice, and
+//! both end it before either begins turn 1:
+//!
+//! ```text
+//!   first      █··██··██··█               the first slice is half as long, so that every other one lies evenly between two of
+//!   other      ·██··██··██·               the other side
+//! ```
 
 use lab_core::clock::Clock;
 use lab_core::engine::{BeginRequest, EngineError, Tokens};
@@ -42,7 +47,8 @@ pub(super) struct Sharing {
 ///
 /// Both sides' instruments watch the whole of it, each with its own sampling thread where it has one. That is twice the
 /// cost of watching one side, on both sides alike, and what each observes of the machine includes the other's turns; what
-/// used the machine in one turn alone is told by its evidence, from counters read between turns and never during one.
+/// used the machine in one turn alone is told by its evidence, from counters read between turns and never during one (of prompts
+/// in slices, before both and behind both).
 /// The rules of validity are for repetitions that run alone and are not asked.
 pub(super) fn generate_in_turn(
     members: &mut [Member<'_, '_>; 2],
@@ -91,25 +97,30 @@ struct Both<'m, 'o, 'a> {
 }
 
 impl Both<'_, '_, '_> {
-    /// Lets both sides do turn 0 slice by slice. No counter is read before a side is done: a core that falls idle between two
-    /// slices would be late for the second.
+    /// Lets both sides do turn 0 slice by slice. No counter is read before both are done: a core that falls idle between two slices
+    /// would be late for the second.
     fn take_prompts_in(&mut self, slice_ns: u64) -> Result<(), Failure> {
-        let mut prompts = [Some(Prompt::default()), Some(Prompt::default())];
-        while prompts.iter().any(Option::is_some) {
+        let mut prompts = [Prompt::default(), Prompt::default()];
+        let mut next_ns = slice_ns / 2;
+        while prompts.iter().any(|prompt| prompt.answer.is_none()) {
             for own in self.order {
-                let Some(prompt) = &mut prompts[own] else { continue };
-                let Some(answer) = self.members[own].take_slice(prompt, slice_ns, self.clock)? else {
+                if prompts[own].answer.is_some() {
                     continue;
-                };
-                prompts[own] = None;
-                let after = glances(self.members);
-                let [ours, theirs] = [own, 1 - own].map(|side| [&self.before[side], &after[side]]);
-                self.generations[own].follow(answer, Evidence::of_slices(ours, theirs));
+                }
+                self.members[own].take_slice(&mut prompts[own], next_ns, self.clock)?;
+                next_ns = slice_ns;
+                if prompts[own].answer.is_some() {
+                    self.settle();
+                }
             }
-            self.order.reverse();
         }
-        self.settle();
-        self.before = glances(self.members);
+        let after = glances(self.members);
+        for (own, answer) in prompts.into_iter().filter_map(|prompt| prompt.answer).enumerate() {
+            let [ours, theirs] = [own, 1 - own].map(|side| [&self.before[side], &after[side]]);
+            self.generations[own].follow(answer, Evidence::of_slices(ours, theirs));
+        }
+        self.before = after;
+        self.order.reverse();
         Ok(())
     }
 
@@ -146,12 +157,7 @@ fn glances(members: &mut [Member<'_, '_>; 2]) -> [Glance; 2] {
 
 impl Member<'_, '_> {
     /// Works on the prompt for one slice, and checks what came of it if that is all.
-    fn take_slice(
-        &mut self,
-        prompt: &mut Prompt,
-        slice_ns: u64,
-        clock: &dyn Clock,
-    ) -> Result<Option<Answer>, Failure> {
+    fn take_slice(&mut self, prompt: &mut Prompt, slice_ns: u64, clock: &dyn Clock) -> Result<(), Failure> {
         let engine = &mut self.running.engine;
         let opening = prompt.began_ns.is_none().then(|| BeginRequest::from(self.workload));
         let sent_ns = clock.now_ns();
@@ -162,14 +168,12 @@ impl Member<'_, '_> {
         let received_ns = clock.now_ns();
         let began_ns = *prompt.began_ns.get_or_insert(sent_ns);
         prompt.outside_ns += received_ns - sent_ns;
-        match answer.map_err(|error| self.failure(error))? {
-            None => Ok(None),
-            Some(tokens) => {
-                let tokens = accept_between(tokens, [began_ns, received_ns], 1);
-                let outside_ns = prompt.outside_ns;
-                tokens.map(|tokens| Some(Answer { tokens, outside_ns })).map_err(|error| self.failure(error))
-            }
-        }
+        let outside_ns = prompt.outside_ns;
+        let accepted = |tokens| accept_between(tokens, [began_ns, received_ns], 1);
+        let tokens = answer.and_then(|tokens| tokens.map(accepted).transpose());
+        let tokens = tokens.map_err(|error| self.failure(error))?;
+        prompt.answer = tokens.map(|tokens| Answer { tokens, outside_ns });
+        Ok(())
     }
 
     /// Takes one turn and checks what came of it. Between the two readings of the clock stands the request and nothing
@@ -223,13 +227,15 @@ fn accept_between(
     Ok(tokens)
 }
 
-/// A prompt that is not taken in yet.
+/// A prompt that is taken in slice by slice.
 #[derive(Default)]
 struct Prompt {
     /// When it was asked for, by the harness's clock (monotonic nanoseconds).
     began_ns: Option<u64>,
     /// Slices so far, by the harness's clock, in nanoseconds.
     outside_ns: u64,
+    /// What came of it, once that is all.
+    answer: Option<Answer>,
 }
 
 /// The accepted answer of one turn.

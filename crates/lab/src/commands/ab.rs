@@ -69,10 +69,10 @@ pub(crate) struct Arguments {
     /// Look at the data once, after all pairs.
     #[arg(long)]
     fixed: bool,
-    /// Tokens a side generates in one turn [default: 2].
+    /// Tokens a side generates in one turn [default: 2; 4 where engines have several threads].
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
     tokens: Option<u32>,
-    /// Milliseconds that a side works on its prompt before the other does; 0 takes it in at once [default: 20 where the engines
+    /// Milliseconds that a side works on its prompt before the other does; 0 takes it in at once [default: 40 where the engines
     /// can be paused].
     #[arg(long, value_name = "MS", value_parser = RangedU64ValueParser::<u32>::new().range(..=1_000))]
     slice: Option<u32>,
@@ -152,12 +152,17 @@ const SETTLE_NS: u64 = 8_000_000;
 /// Tokens of the warm-up of each launch after its prefill: enough that weights are packed and caches filled.
 const WARMUP_TOKENS: u32 = 8;
 
-/// Tokens of a turn, and rounds of uninterrupted repetitions, where nobody asks for a number.
+/// Tokens of a turn where nobody asks for a number.
 const TURN_TOKENS: u32 = 2;
+/// Those of engines with several threads, whose turns are shorter and last on in their pools: of two tokens, most pairs would be
+/// left out for what the waiting side still took.
+const TURN_TOKENS_OF_THREADS: u32 = 4;
 
 /// How long a side works on its prompt before the other does, in milliseconds, where nobody says otherwise: about as long as a
-/// token takes. What other lengths would do is in decision 25.
-const SLICE_MS: u32 = 20;
+/// turn. What other lengths would do is in decision 25.
+const SLICE_MS: u32 = 40;
+
+/// Rounds of uninterrupted repetitions where nobody asks for a number.
 const CLOSING: u32 = 4;
 
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
@@ -344,7 +349,7 @@ fn carry_out_pairs(
         seed: design.seed,
         stopping: &design.stopping,
         warmup_tokens: WARMUP_TOKENS,
-        settle_ns: if benches.iter().any(|bench| bench.launcher.backend.threads > 1) { SETTLE_NS } else { 0 },
+        settle_ns: if has_threads(benches) { SETTLE_NS } else { 0 },
         each_pair: design.each_pair,
         closing: design.closing,
     };
@@ -355,6 +360,11 @@ fn carry_out_pairs(
     let mut sink = |side: Side, event: Event| running.borrow_mut().take(side, event);
     let mut decide = |look: Look| running.borrow_mut().decide(look);
     Ok(run_pairs(&order, &mut start, &Monotonic, &mut sink, &mut decide)?)
+}
+
+/// Returns whether the engine of a side computes with several threads.
+fn has_threads(benches: &[Bench<'_>; 2]) -> bool {
+    benches.iter().any(|bench| bench.launcher.backend.threads > 1)
 }
 
 /// The experiment as it goes.

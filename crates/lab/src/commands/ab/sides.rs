@@ -19,7 +19,7 @@ use crate::launch::{Instead, absolute, check_text, on_path};
 use crate::terminal::say;
 use crate::{plan_file, prepare};
 
-use super::{Arguments, SLICE_MS, TURN_TOKENS};
+use super::{Arguments, SLICE_MS, TURN_TOKENS, TURN_TOKENS_OF_THREADS, has_threads};
 
 /// The two sides, A first.
 pub(super) struct Sides {
@@ -85,7 +85,7 @@ impl Sides {
                 Mode::Alone
             }
             _ => Mode::LockStep {
-                tokens: arguments.tokens.unwrap_or(TURN_TOKENS),
+                tokens: arguments.tokens.unwrap_or_else(|| turn_tokens(benches)),
                 slice_ms: slice_ms(arguments, benches),
             },
         }
@@ -104,6 +104,10 @@ impl Sides {
         let is_measured = benches.iter().all(|bench| bench.instruments.set.meters.value().is_some());
         is_measured && METRICS.iter().any(|metric| is_judged(&metric))
     }
+}
+
+fn turn_tokens(benches: &[Bench<'_>; 2]) -> u32 {
+    if has_threads(benches) { TURN_TOKENS_OF_THREADS } else { TURN_TOKENS }
 }
 
 /// Returns how long a side works on its prompt at a time; none where the prompt is taken in at once, as by engines that cannot be
