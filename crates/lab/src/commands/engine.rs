@@ -88,9 +88,9 @@ fn standing_still() -> Option<&'static dyn Clock> {
 /// Serves an engine: one that wanders where a layout says where its memory lies, for one place says too little. `pausing` is the
 /// clock of a delay, if there is one that stands still while the engine is paused.
 fn answer(engine: impl Engine, delay: Option<Delay>, pausing: Option<&dyn Clock>) -> Result<Exit> {
-    match std::env::var_os(layout::HEAP) {
+    match std::env::var_os(layout::PADDING) {
         None => answer_delayed(engine, delay, pausing),
-        Some(_) => answer_delayed(Wandering::new(engine), delay, pausing),
+        Some(padding) => answer_delayed(Wandering::new(engine, padding.len()), delay, pausing),
     }
 }
 
