@@ -48,6 +48,25 @@ def two_samples(ours, theirs, aside):
     }
 
 
+def less_sure(values, widening, error, freedom):
+    """A mean whose standard error is wider, with a further error: the difference from a second sample that has just that error."""
+    own = np.array(values)
+    own = own.mean() + widening * (own - own.mean())
+    other = np.arange(freedom + 1) - freedom / 2
+    other *= error * (freedom + 1) ** 0.5 / other.std(ddof=1)
+    found = stats.ttest_ind(own, other, equal_var=False)
+    interval = found.confidence_interval(0.95)
+    return {
+        "values": values,
+        "widening": widening,
+        "error": error,
+        "error_freedom": freedom,
+        "freedom": float(found.df),
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }
+
+
 def fisher(slow_theirs, n_theirs, slow_ours, n_ours):
     table = [[slow_theirs, n_theirs - slow_theirs], [slow_ours, n_ours - slow_ours]]
     p = stats.fisher_exact(table, alternative="greater").pvalue
@@ -65,6 +84,7 @@ def main():
         "scipy": "1.17.1",
         "one_sample": [one_sample(values, aside) for values in SAMPLES.values() for aside in (0, 1, 2, 3) if len(values) >= 2 * aside + 2],
         "two_samples": [two_samples(ten, seven, 0), two_samples(ten, ten[::-1][:9], 1), two_samples(seven, four, 0), two_samples(twenty, [x * 1.1 for x in twenty], 3)],
+        "less_sure": [less_sure(seven, 1.0, 0.02, 4), less_sure(ten, 1.25, 0.005, 11), less_sure(four, 2.0, 0.3, 1)],
         "quantiles": [{"confidence": c, "freedom": f, "t": float(stats.t.ppf((1 + c) / 2, f))} for c in (0.9, 0.95, 0.988) for f in (1, 2.5, 3, 9, 27.3, 111, 1000)],
         "fisher": [fisher(3, 20, 0, 20), fisher(2, 5, 1, 4), fisher(1, 36, 0, 36), fisher(7, 40, 2, 30), fisher(0, 8, 2, 8)],
         "clopper_pearson": [clopper_pearson(0, 60), clopper_pearson(3, 60), clopper_pearson(60, 60), clopper_pearson(187, 20000)],

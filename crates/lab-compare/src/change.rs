@@ -8,12 +8,12 @@ use lab_core::record::Session;
 use lab_core::report::{ChangeInterval, Drift, Scale};
 use lab_core::tolerance::Tolerance;
 
+use crate::drift::Drifting;
 use crate::launches::{LaunchMean, launch_means};
 use crate::location::{Location, location};
 use crate::need::{Prospect, launches_needed};
 use crate::number_line::{Verdict, place_beside};
 use crate::pairs::Pairs;
-use crate::percentile;
 use crate::stopping::{CONFIDENCE, effect, freedom};
 
 /// What the intervals of a comparison share.
@@ -50,9 +50,6 @@ pub(crate) fn interval(
     terms: &Terms<'_>,
 ) -> Reading<ChangeInterval> {
     let scale = scale_of(tolerance);
-    if let Some(reason) = percentile::withheld(metric, [baseline, candidate]) {
-        return Reading::Unavailable(reason);
-    }
     let sides = [baseline, candidate].map(|session| launch_means(session, metric));
     let drift = match terms.pairs {
         Some(_) => Drift::Paired,
@@ -133,25 +130,11 @@ impl Change {
 fn separate(sides: &[Vec<LaunchMean>; 2], scale: Scale, drift: Drift) -> Result<Change, String> {
     let values = scaled(sides, scale)?;
     let [ours, theirs] = [located(&values[0], "baseline")?, located(&values[1], "candidate")?];
-    let (drift, drift_freedom) = drift_between(drift, scale, ours.centre);
-    let change = ours.to(theirs);
+    let drifting = Drifting::new(drift, scale, ours.centre);
+    let location = drifting.held_by(ours.to(theirs));
     let n = [values[0].len(), values[1].len()];
-    let spread = [spread(ours, n[0]), spread(theirs, n[1])];
-    let location = if drift > 0.0 { change.with_error(drift, drift_freedom) } else { change };
-    let prospect = Prospect { centre: change.centre, spread, drift, drift_freedom };
+    let prospect = drifting.prospect(location.centre, [spread(ours, n[0]), spread(theirs, n[1])]);
     Ok(Change { location, prospect, baseline: size(scale, ours.centre), n })
-}
-
-/// Returns the standard error that drift adds to the difference of two sessions, and its degrees of freedom.
-pub(crate) fn drift_between(drift: Drift, scale: Scale, centre: f64) -> (f64, f64) {
-    match drift {
-        Drift::Known { standard_deviation, sessions } => {
-            // Each side has a drift of its own. As a share it is that of the logarithm.
-            let freedom = sessions.saturating_sub(1).max(1) as f64;
-            (standard_deviation * size(scale, centre) * std::f64::consts::SQRT_2, freedom)
-        }
-        Drift::Unknown | Drift::Paired => (0.0, 1.0),
-    }
 }
 
 /// The pairs of an experiment: the middle of their log-ratios, and what calibration knows of these.

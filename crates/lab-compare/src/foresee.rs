@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lab_core::calibration::{Calibration, Grouped};
+use lab_core::calibration::{Calibration, Grouped, Rate};
 use lab_core::experiment::StoppingPlan;
 use lab_core::metric::{Metric, short_name};
 use lab_core::record::Session;
@@ -11,7 +11,8 @@ use lab_core::tolerance::{Tolerance, change_in_words};
 use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal};
 
 use crate::Policy;
-use crate::change::{drift_between, located, scale_of, scaled, size, spread, to_change};
+use crate::change::{located, scale_of, scaled, size, spread, to_change};
+use crate::drift::Drifting;
 use crate::launches::launch_means;
 use crate::location::n_trimmed;
 use crate::need::Prospect;
@@ -91,9 +92,8 @@ fn why_undecidable(
         Err(reason) => return Some(reason),
     };
     let drift = policy.drifts.get(&metric.id()).copied().unwrap_or_default();
-    let (drift, drift_freedom) = drift_between(drift, scale, ours.centre);
-    let spread = [spread(ours, values.len()); 2];
-    let prospect = Prospect { centre: 0.0, spread, drift, drift_freedom };
+    let drifting = Drifting::new(drift, scale, ours.centre);
+    let prospect = drifting.prospect(0.0, [spread(ours, values.len()); 2]);
     let n = u32::try_from(values.len()).unwrap_or(u32::MAX);
     let ends = |look: u32| {
         let (low, high) = prospect.with([n, look]).interval(confidence);
@@ -114,7 +114,7 @@ fn why_undecidable(
         Scale::Relative => change_in_words(own, Some(tolerance)),
         Scale::Absolute => format!("{own:+.3} {}", metric.unit),
     };
-    let because = if drift > 0.0 { ", and sessions drift" } else { "" };
+    let because = if drifting.is_some() { ", and sessions drift" } else { "" };
     Some(format!(
         "the baseline has {n} launches{because}: the interval of an unchanged candidate would reach from {} to {} after \
          {most} launches (tolerance {})",
@@ -168,9 +168,8 @@ impl Calibrations {
 
 /// Two sessions of their own: each has launches and a drift.
 fn of_sessions(noise: &Grouped, launches: u32) -> Prospect {
-    let known = Drift::Known { standard_deviation: noise.between, sessions: noise.n_groups };
-    let (drift, drift_freedom) = drift_between(known, Scale::Relative, 0.0);
-    Prospect { centre: 0.0, spread: [spread_at(launches, noise.within); 2], drift, drift_freedom }
+    let drifting = Drifting::new(noise::drift_of(noise), Scale::Relative, 0.0);
+    drifting.prospect(0.0, [spread_at(launches, noise.within); 2])
 }
 
 /// Returns the standard deviation that so many values seem to have when their trimmed mean is taken, if they are normal.
@@ -190,7 +189,8 @@ fn spread_at(n: u32, standard_deviation: f64) -> f64 {
 
 /// What experiments see in as many pairs as identical engines usually take to be called so.
 fn paired(ab: &Calibration) -> Option<PairedSupport> {
-    let unchanged = ab.rates.iter().find(|rate| rate.change == 0.0)?;
+    let by_default = |rate: &&Rate| rate.change == 0.0 && rate.n == stopping::DEFAULT_PAIRS;
+    let unchanged = ab.rates.iter().find(by_default)?;
     // A calibration is read from a store: what makes no sense in it supports nothing.
     let pairs = unchanged.median_pairs.filter(|pairs| *pairs > 1)?;
     let known = ab.noise.noise();

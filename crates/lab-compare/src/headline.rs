@@ -42,14 +42,10 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     }
     let plan = &report.candidate.plan;
     let intervals = open.iter().map(|own| own.interval.value()).collect::<Option<Vec<&ChangeInterval>>>();
-    let ab = match report.vary {
-        Some(PartKind::Engine) => "`lab ab PLAN --engine-a BASELINE --engine-b CANDIDATE`",
-        _ => "`lab ab PLAN`",
-    };
     let Some(intervals) = intervals else {
-        return report.paired.is_none().then(|| {
-            format!("how many launches would decide cannot be told from these; {ab} measures both sides until it is decided")
-        });
+        let unknown = "how many launches would decide cannot be told from these";
+        let further = in_pairs(report.vary, "measures both sides until it is decided");
+        return report.paired.is_none().then(|| unknown.to_owned() + &further);
     };
     let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
     let needed = needed.and_then(|own| own.into_iter().max());
@@ -59,27 +55,47 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     Some(match (needed, &report.paired) {
         (Some(n), Some(_)) => match stopping::reaching(n) {
             Some(pairs) => {
-                format!("about {n} pairs would decide: {} --pairs {pairs}`", ab.trim_end_matches('`'))
+                let ab = ab(report.vary).unwrap_or("lab ab PLAN");
+                format!("about {n} pairs would decide: `{ab} --pairs {pairs}`")
             }
             None => format!("about {n} pairs would decide, more than an experiment has ({MOST_PAIRS})"),
         },
-        (Some(n), None) if n > MOST_PAIRS => format!(
-            "about {n} launches a side would decide; {ab} takes far fewer, for it measures both sides at once"
-        ),
-        (Some(n), None) => format!(
-            "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); \
-             {ab} takes fewer, for it measures both sides at once"
-        ),
+        (Some(n), None) if n > MOST_PAIRS => {
+            let further = in_pairs(report.vary, "takes far fewer, for it measures both sides at once");
+            format!("about {n} launches a side would decide{further}")
+        }
+        (Some(n), None) => {
+            let further = in_pairs(report.vary, "takes fewer, for it measures both sides at once");
+            format!(
+                "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}){further}"
+            )
+        }
         (None, Some(_)) => {
             "no number of pairs would decide: the change lies too near an end of the tolerance".to_owned()
         }
         (None, None) => {
+            let further = in_pairs(report.vary, "measures both sides at once, without drift");
             format!(
                 "no number of launches would decide: the change lies too near an end of the tolerance, or sessions drift too \
-                 far; {ab} measures both sides at once, without drift"
+                 far{further}"
             )
         }
     })
+}
+
+/// Returns the experiment that compares what differs; none where it is the host, for both sides of one live on one.
+const fn ab(vary: Option<PartKind>) -> Option<&'static str> {
+    match vary {
+        None => Some("lab ab PLAN"),
+        Some(PartKind::Engine) => Some("lab ab PLAN --engine-a BASELINE --engine-b CANDIDATE"),
+        Some(PartKind::Model | PartKind::Plan | PartKind::Backend) => Some("lab ab PLAN-A PLAN-B"),
+        Some(PartKind::Hardware) => None,
+    }
+}
+
+/// Returns a further clause: the experiment, and what it does better.
+fn in_pairs(vary: Option<PartKind>, better: &str) -> String {
+    ab(vary).map(|command| format!("; `{command}` {better}")).unwrap_or_default()
 }
 
 /// The pairs of commands are launches in turn: what they are spared is the drift between sessions.

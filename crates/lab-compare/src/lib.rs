@@ -11,6 +11,7 @@ mod change;
 pub mod change_point;
 pub mod check;
 mod draw;
+pub mod drift;
 pub mod foresee;
 pub mod gate;
 mod headline;

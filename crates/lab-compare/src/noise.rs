@@ -10,7 +10,7 @@ use lab_core::calibration::Grouped;
 use lab_core::report::Drift;
 
 /// Sessions of which a drift is known: from three, an interval at 95 % misses 9 % of the time, from five 6 % (docs/comparison.md).
-const LEAST_SESSIONS: usize = 5;
+pub const LEAST_SESSIONS: usize = 5;
 
 /// Returns what sessions differ by, from the launch means of each; unknown for fewer than five sessions.
 ///
@@ -21,10 +21,14 @@ pub fn drift(sessions: &[Vec<f64>]) -> Drift {
     components(&positive.map(logs).collect::<Vec<_>>()).map_or(Drift::Unknown, |own| drift_of(&own))
 }
 
-/// Returns what sessions differ by, from the components of their launches.
+/// Returns what sessions differ by, from the components of their launches; unknown for fewer than five sessions.
 pub(crate) const fn drift_of(noise: &Grouped) -> Drift {
     match noise.n_groups >= LEAST_SESSIONS {
-        true => Drift::Known { standard_deviation: noise.between, sessions: noise.n_groups },
+        true => Drift::Known {
+            standard_deviation: noise.between,
+            sessions: noise.n_groups,
+            serial_correlation: noise.serial_correlation,
+        },
         false => Drift::Unknown,
     }
 }
@@ -142,8 +146,12 @@ mod tests {
         let sessions =
             [vec![10.0, 10.1], vec![11.0, 11.1], vec![10.5, 10.4], vec![10.0, 10.1], vec![11.0, 11.1]];
         assert_eq!(drift(&sessions[..4]), Drift::Unknown);
-        let Drift::Known { standard_deviation, sessions } = drift(&sessions) else { panic!("five will do") };
+        let Drift::Known { standard_deviation, sessions, serial_correlation } = drift(&sessions) else {
+            panic!("five will do")
+        };
         near(standard_deviation, 0.047, 0.005);
+        // Two neighbours lie as far on either side of their middle: −1/2, and 5/10 added back.
+        near(serial_correlation, 0.0, 1e-12);
         assert_eq!(sessions, 5);
     }
 

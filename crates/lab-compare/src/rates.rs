@@ -8,13 +8,14 @@
 use lab_core::calibration::{Grouped, Rate, RateIntervals};
 use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
-use lab_core::report::{Drift, Scale};
+use lab_core::report::Scale;
 
 use statrs::distribution::{Beta, ContinuousCDF as _};
 
-use crate::change::drift_between;
 use crate::draw::Draw;
+use crate::drift::Drifting;
 use crate::location::location;
+use crate::noise;
 use crate::number_line::{Verdict, place};
 use crate::stopping::{CONFIDENCE, Look};
 
@@ -27,13 +28,11 @@ const TRIALS: u32 = 2_000;
 /// Any seed will do, as long as it stays.
 const SEED: u64 = 20_261_122;
 
-/// Values to draw from, and what their groups differ by.
+/// Values to draw from, and what they and their groups vary by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Source {
     residuals: Vec<f64>,
-    between: f64,
-    groups: usize,
-    serial_correlation: f64,
+    noise: Grouped,
 }
 
 impl Source {
@@ -46,15 +45,14 @@ impl Source {
             group.iter().map(move |value| (value - mean) * widening).collect::<Vec<f64>>()
         };
         let residuals = groups.iter().filter(|group| group.len() > 1).flat_map(spread).collect();
-        let serial_correlation = noise.serial_correlation.clamp(0.0, 0.9);
-        Self { residuals, between: noise.between, groups: noise.n_groups, serial_correlation }
+        Self { residuals, noise: *noise }
     }
 
     /// Draws the values of one group around a middle, without end: each is a measured distance and a part of the value before it
     /// (a first-order autoregressive series), so that they vary by what was measured and are correlated as was measured.
     fn group<'a>(&'a self, draw: &'a mut Draw, middle: f64) -> impl Iterator<Item = f64> + 'a {
-        let rho = self.serial_correlation;
-        let shared = middle + self.between * draw.normal();
+        let rho = self.noise.serial_correlation.clamp(0.0, 0.9);
+        let shared = middle + self.noise.between * draw.normal();
         let mut before = one_of(draw, &self.residuals);
         std::iter::repeat_with(move || {
             let own = before;
@@ -123,13 +121,11 @@ fn experiments_of(
     CHANGES.into_iter().map(rate).collect()
 }
 
-/// Judges two simulated sessions as `lab compare` would, knowing the drift.
+/// Judges two simulated sessions as `lab compare` would that knows what was measured.
 fn sessions(ours: &[f64], theirs: &[f64], source: &Source, tolerance: f64) -> Verdict {
     let (Some(ours), Some(theirs)) = (location(ours), location(theirs)) else { return Verdict::Inconclusive };
-    let change = ours.to(theirs);
-    let known = Drift::Known { standard_deviation: source.between, sessions: source.groups };
-    let (drift, freedom) = drift_between(known, Scale::Relative, 0.0);
-    let change = if drift > 0.0 { change.with_error(drift, freedom) } else { change };
+    let drift = noise::drift_of(&source.noise);
+    let change = Drifting::new(drift, Scale::Relative, 0.0).held_by(ours.to(theirs));
     let (low, high) = change.interval(CONFIDENCE);
     place(low.exp_m1(), high.exp_m1(), tolerance, Direction::Higher)
 }

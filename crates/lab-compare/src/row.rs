@@ -1,12 +1,13 @@
 //! One metric of a comparison: which tolerance governs it, and what follows from the figures of both sides.
 
-use lab_core::metric::Metric;
+use lab_core::metric::{Metric, Reading};
 use lab_core::record::Session;
 use lab_core::report::{Judgement, MetricComparison, PointRule, Refusal, Rule, Suspicion};
 use lab_core::summary::Summary;
 use lab_core::tolerance::Tolerance;
 
 use crate::change::{self, Terms};
+use crate::percentile;
 use crate::rule;
 use crate::summarize::figures;
 
@@ -28,7 +29,11 @@ pub(crate) fn judge(
 ) -> Row {
     let [ours, theirs] = [baseline, candidate].map(|session| figures(session, metric));
     let tolerance = tolerance_of(metric, baseline, candidate, terms.gated);
-    let interval = change::interval(metric, baseline, candidate, tolerance, terms);
+    let withheld = percentile::withheld(metric, [baseline, candidate]);
+    let interval = match &withheld {
+        Some(reason) => Reading::Unavailable(reason.clone()),
+        None => change::interval(metric, baseline, candidate, tolerance, terms),
+    };
     let point_rule = point_rule(metric, tolerance, &ours, &theirs);
     let sources = different_sources(metric, baseline, candidate).filter(|_| ours.is_ok() && theirs.is_ok());
     let one_sided = || one_sided(metric, [baseline, candidate], [&ours, &theirs]);
@@ -37,7 +42,10 @@ pub(crate) fn judge(
     let judgement = match (sources, point_rule.zip(tolerance)) {
         (Some(sources), _) => Judgement::Refused { reason: sources.to_string() },
         (None, Some(_)) if metric.meter.is_some() && !of_energy.is_empty() => suspect(of_energy),
-        (None, Some((point, width))) => rule::judge(rule, metric.direction, width, &interval, point, usual),
+        (None, Some((point, width))) => match withheld {
+            Some(reason) => Judgement::Inconclusive { reason },
+            None => rule::judge(rule, metric.direction, width, &interval, point, usual),
+        },
         (None, None) if tolerance.is_some() && terms.gated.is_some() => named(not_judged(&ours, &theirs)),
         (None, None) => not_judged(&ours, &theirs),
     };

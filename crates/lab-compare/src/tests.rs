@@ -8,6 +8,7 @@ use lab_core::fixtures;
 use lab_core::metric::{Metric, Reading};
 use lab_core::plan::{GateSpec, InconclusiveGate};
 use lab_core::record::{Completed, Outcome, RepetitionKind};
+use lab_core::report::ChangeInterval;
 use lab_core::tolerance::Tolerance;
 use lab_core::validity::Validity;
 use lab_core::workload::Sampling;

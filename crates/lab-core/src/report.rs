@@ -210,6 +210,9 @@ pub enum Drift {
         standard_deviation: f64,
         /// Sessions that it is known from.
         sessions: usize,
+        /// Correlation of neighbouring launches inside a session.
+        #[serde(default)]
+        serial_correlation: f64,
     },
 }
 

@@ -3,15 +3,19 @@
 
 use lab_core::gate::{Check, CheckOutcome, Gate};
 
+use crate::page;
+
 /// GitHub shows ten annotations of a kind a step and drops the others.
 const MOST: usize = 10;
 
-/// Returns the annotations: one a metric that did not pass, and one that says what the gate decided.
+/// Returns the annotations: one a metric that did not pass, one that says what the gate decided, and one that says what the host
+/// supports where that is known.
 pub fn to_text(gate: &Gate) -> String {
     let failed = gate.checks.iter().filter(|check| check.outcome != CheckOutcome::Passed);
     let mut lines: Vec<String> = failed.take(MOST - 1).map(annotation).collect();
     let command = if gate.passed { "notice" } else { "error" };
     lines.push(line(command, "lab gate", &gate.reason));
+    lines.extend(gate.report.support.as_ref().map(|own| line("notice", "this host", &page::support(own))));
     lines.concat()
 }
 

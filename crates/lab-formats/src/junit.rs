@@ -10,6 +10,8 @@
 use lab_core::gate::{Check, CheckOutcome, Gate};
 use lab_core::report::Report;
 
+use crate::page;
+
 /// Returns the document's text.
 pub fn to_text(gate: &Gate) -> String {
     let cases = cases(gate);
@@ -33,13 +35,15 @@ pub fn to_text(gate: &Gate) -> String {
 }
 
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
-    vec![
+    let mut facts = vec![
         ("baseline", report.baseline.session.clone()),
         ("candidate", report.candidate.session.clone()),
         ("model", report.candidate.model.clone()),
         ("conclusion", report.conclusion.to_string()),
         ("headline", report.headline.clone()),
-    ]
+    ];
+    facts.extend(report.support.as_ref().map(|own| ("support", page::support(own))));
+    facts
 }
 
 /// One test case.

@@ -281,14 +281,18 @@ impl<'o, 'a, E> Pairs<'_, 'o, 'a, E> {
         }
     }
 
-    /// Runs and records an abbreviated repetition, asked for in the pieces that turns are asked for in.
+    /// Runs and records an abbreviated repetition, asked for in the pieces that turns are asked for in where there are turns.
     fn warm_up(&mut self, member: &mut Member<'_, '_>) -> Result<(), Halt<E>> {
         let Member { side, launch, workload, ref mut running } = *member;
         let generate = self.order.warmup_tokens.saturating_add(1).min(workload.generate);
         let workload = Workload { generate, ..workload.clone() };
         let clock = self.clock;
         self.tell(side, Event::Begins(RepetitionKind::Warmup))?;
-        let ask = |engine: &mut dyn Engine, sent_ns| in_pieces(engine, &workload, sent_ns, clock);
+        let has_turns = matches!(self.order.mode, Mode::LockStep { .. });
+        let ask = |engine: &mut dyn Engine, sent_ns| match has_turns {
+            true => in_pieces(engine, &workload, sent_ns, clock),
+            false => engine.generate(&workload, sent_ns),
+        };
         match repetition(running, &workload, clock, ask) {
             Err(EngineError::Interrupted) => Err(Halt::Interrupted),
             Err(error) => {

@@ -37,7 +37,7 @@ fn a_baseline_that_varies_too_much_for_its_launches_decides_nothing() {
 #[test]
 fn drift_alone_can_keep_from_a_decision() {
     let quiet = baseline(&[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]);
-    let drift = Drift::Known { standard_deviation: 0.02, sessions: 5 };
+    let drift = Drift::Known { standard_deviation: 0.02, sessions: 5, serial_correlation: 0.0 };
     let why = undecidable(&quiet, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36)).unwrap();
     assert!(why.to_string().contains("8 launches, and sessions drift: "), "{why}");
 }
@@ -82,7 +82,7 @@ fn what_is_said_to_be_detected_is_detected_in_four_of_five_simulated_comparisons
 #[test]
 fn a_pair_says_what_it_detects_and_how_long_it_takes() {
     let mut ab = calibration(0.01, 0.0, 5);
-    let rate = |change: f64, median_pairs: Option<u32>| lab_core::calibration::Rate {
+    let rate = |change: f64, median_pairs: Option<u32>| Rate {
         n: 36,
         change,
         trials: 10,

@@ -30,13 +30,68 @@ fn what_cannot_tell_says_how_many_launches_would() {
 }
 
 #[test]
+fn what_cannot_tell_names_the_experiment_that_compares_what_differs() {
+    let advice = |vary| {
+        let policy = Policy { vary, ..Policy::default() };
+        let (base, candidate) = (launches(1, &[100.0, 106.0, 94.0]), launches(2, &[101.0, 95.0, 107.0]));
+        crate::compare(&base, &candidate, &policy).advice.unwrap()
+    };
+    assert!(advice(None).ends_with("; `lab ab PLAN` takes fewer, for it measures both sides at once"));
+    let of_engines = advice(Some(PartKind::Engine));
+    assert!(
+        of_engines.contains("; `lab ab PLAN --engine-a BASELINE --engine-b CANDIDATE` takes"),
+        "{of_engines}"
+    );
+    let of_plans = advice(Some(PartKind::Plan));
+    assert!(of_plans.contains("; `lab ab PLAN-A PLAN-B` takes"), "{of_plans}");
+    let of_hosts = advice(Some(PartKind::Hardware));
+    assert!(of_hosts.contains("launches a side would decide") && !of_hosts.contains("lab ab"), "{of_hosts}");
+}
+
+#[test]
+fn correlated_launches_widen_the_interval_and_take_more_to_decide() {
+    let speeds = [100.0, 106.0, 94.0, 103.0, 97.0];
+    let interval = |serial_correlation| {
+        let known = Drift::Known { standard_deviation: 0.0, sessions: 10, serial_correlation };
+        let drifts = BTreeMap::from([(SPEED.to_owned(), known)]);
+        let policy = Policy { drifts, ..Policy::default() };
+        *row(&crate::compare(&launches(1, &speeds), &launches(2, &speeds), &policy), SPEED)
+            .interval
+            .value()
+            .unwrap()
+    };
+    let (plain, correlated) = (interval(0.0), interval(0.2));
+    // (1 + 0.2) / (1 − 0.2) times the variance.
+    let widened = correlated.high.ln_1p() / plain.high.ln_1p();
+    assert!((widened - 1.5_f64.sqrt()).abs() < 1e-9, "{widened}");
+    assert!(correlated.needed > plain.needed, "{correlated:?} {plain:?}");
+    assert_eq!(interval(-0.3), ChangeInterval { drift: interval(-0.3).drift, ..plain });
+}
+
+#[test]
+fn a_percentile_of_few_samples_gets_no_verdict_by_either_rule() {
+    const P95: &str = "engine.v0.1/latency_p95_ms";
+    let sides = [1, 2].map(|number| {
+        let mut session = launches(number, &[100.0; 5]);
+        session.header.tolerances = vec![(P95.to_owned(), Tolerance::Relative(0.05))];
+        session
+    });
+    for rule in [Rule::Interval, Rule::Contract] {
+        let report = crate::compare(&sides[0], &sides[1], &Policy { rule, ..Policy::default() });
+        let Judgement::Inconclusive { reason } = &row(&report, P95).judgement else { panic!("{report:#?}") };
+        assert_eq!(reason, "it rests on 35 independent samples, and 130 are needed");
+        assert_eq!(report.conclusion, Conclusion::Inconclusive);
+    }
+}
+
+#[test]
 fn known_drift_widens_the_interval_and_unknown_drift_is_said() {
     let (base, candidate) =
         (launches(1, &[100.0, 100.1, 99.9, 100.0]), launches(2, &[100.2, 100.1, 100.0, 100.1]));
     let plain = by_interval(&base, &candidate);
     let drift = |report: &Report| row(report, SPEED).interval.value().unwrap().drift;
     assert_eq!((plain.conclusion, drift(&plain)), (Conclusion::Equivalent, Drift::Unknown));
-    let known = Drift::Known { standard_deviation: 0.02, sessions: 10 };
+    let known = Drift::Known { standard_deviation: 0.02, sessions: 10, serial_correlation: 0.0 };
     let drifts = BTreeMap::from([(SPEED.to_owned(), known)]);
     let widened = crate::compare(&base, &candidate, &Policy { drifts, ..Policy::default() });
     assert_eq!(drift(&widened), known);

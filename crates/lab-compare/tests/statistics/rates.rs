@@ -9,13 +9,14 @@
 
 use crate::recorded::{Drawn, Recorded};
 use crate::simulation::{Draw, Source, Tally, World};
+use lab_compare::drift::Drifting;
 use lab_compare::location::{location, location_of, n_trimmed, t_quantile};
 use lab_compare::noise::{components, drift};
 use lab_compare::number_line::{Verdict, place};
 use lab_compare::stopping::{Look, plan, until};
 use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
-use lab_core::report::Drift;
+use lab_core::report::Scale;
 
 /// A debug build is thirty times as slow, and proves the same with wider bounds.
 const N_TRIALS: u32 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
@@ -276,6 +277,7 @@ fn on_recorded_pairs_verdicts_are_right_as_often() {
     for (file, what) in [
         ("trials-one-place.jsonl", "one place a launch"),
         ("trials-prompts-at-once.jsonl", "prompts at once"),
+        ("trials.jsonl", "prompts in slices"),
     ] {
         for (by, order) in [(Drawn::Pairs, "pair by pair"), (Drawn::Experiments, "whole experiments")] {
             let recorded = Recorded::read(file, by);
@@ -512,21 +514,24 @@ fn by_bootstrap(values: &[f64], draw: &mut Draw) -> (f64, f64) {
 #[test]
 fn separate_sessions_are_judged_by_launches_and_drift() {
     println!(
-        "| launches a side | launch sd | session sd | sessions it is known from | misses | called different | equivalent | naive \
+        "| launches a side | launch sd | correlation | session sd | sessions it is known from | misses | called different | equivalent | naive \
          rule: beyond 3 % |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (n, spread, drifts) in [
-        (5, 0.10, 0.0),
-        (5, 0.07, 0.0),
-        (5, 0.02, 0.0),
-        (50, 0.07, 0.0),
-        (5, 0.07, 0.02),
-        (50, 0.07, 0.02),
-        (400, 0.07, 0.02),
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (n, spread, rho, drifts) in [
+        (5, 0.10, 0.0, 0.0),
+        (5, 0.07, 0.0, 0.0),
+        (5, 0.02, 0.0, 0.0),
+        (50, 0.07, 0.0, 0.0),
+        (5, 0.07, 0.0, 0.02),
+        (50, 0.07, 0.0, 0.02),
+        (400, 0.07, 0.0, 0.02),
+        (5, 0.07, 0.2, 0.02),
+        (50, 0.07, 0.2, 0.0),
+        (50, 0.07, 0.2, 0.02),
     ] {
         for n_known in [0, 3, 5, 12] {
-            if drifts == 0.0 && n_known > 0 {
+            if drifts == 0.0 && rho == 0.0 && n_known > 0 {
                 continue;
             }
             let (mut missed, mut different, mut green, mut naive) = (0, 0, 0, 0);
@@ -534,19 +539,22 @@ fn separate_sessions_are_judged_by_launches_and_drift() {
                 let mut draw = Draw::new(7, trial);
                 let mut session = || {
                     let level = drifts * draw.normal();
-                    (0..n).map(|_| level + spread * draw.normal()).collect::<Vec<f64>>()
+                    let mut own = draw.normal();
+                    let next = |_| {
+                        let value = level + spread * own;
+                        own = rho * own + (1.0_f64 - rho * rho).sqrt() * draw.normal();
+                        value
+                    };
+                    (0..n).map(next).collect::<Vec<f64>>()
                 };
                 let (ours, theirs) = (session(), session());
                 let of = |values: &[f64]| location(values).expect("five launches");
-                let mut change = of(&ours).to(of(&theirs));
                 // The baseline is one of the sessions that drift is known from, as it is in a store.
                 let speeds = |logs: &Vec<f64>| logs.iter().map(|own| own.exp()).collect::<Vec<f64>>();
                 let history: Vec<Vec<f64>> =
                     (1..n_known).map(|_| speeds(&session())).chain([speeds(&ours)]).collect();
-                if let Drift::Known { standard_deviation, sessions } = drift(&history) {
-                    let freedom = (sessions - 1) as f64;
-                    change = change.with_error(standard_deviation * 2.0_f64.sqrt(), freedom);
-                }
+                let drifting = Drifting::new(drift(&history), Scale::Relative, 0.0);
+                let change = drifting.held_by(of(&ours).to(of(&theirs)));
                 let (low, high) = change.interval(0.95);
                 let verdict = place(low.exp_m1(), high.exp_m1(), TOLERANCE, Direction::Higher);
                 missed += u32::from(low > 0.0 || high < 0.0);
@@ -558,7 +566,7 @@ fn separate_sessions_are_judged_by_launches_and_drift() {
             let [missed, different, green, naive] =
                 [missed, different, green, naive].map(|k| Tally { k, n: N_TRIALS });
             println!(
-                "| {n} | {:.0} % | {:.0} % | {n_known} | {missed} | {different} | {green} | {naive} |",
+                "| {n} | {:.0} % | {rho} | {:.0} % | {n_known} | {missed} | {different} | {green} | {naive} |",
                 spread * 100.0,
                 drifts * 100.0
             );

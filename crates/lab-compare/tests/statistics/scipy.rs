@@ -56,6 +56,20 @@ fn differences_of_two_sessions_agree_with_scipys_welch_and_yuen() {
 }
 
 #[test]
+fn middles_that_are_less_sure_than_their_values_say_agree_with_scipys_welch() {
+    for case in golden("less_sure") {
+        let own = location_of(&numbers(&case["values"]), 0).expect("enough values");
+        let found = own
+            .widened(number(&case, "widening"))
+            .with_error(number(&case, "error"), number(&case, "error_freedom"));
+        agree(found.degrees_of_freedom, number(&case, "freedom"), &case);
+        let (low, high) = found.interval(0.95);
+        agree(low, number(&case, "low"), &case);
+        agree(high, number(&case, "high"), &case);
+    }
+}
+
+#[test]
 fn quantiles_of_students_t_agree_with_scipy() {
     for case in golden("quantiles") {
         agree(t_quantile(number(&case, "confidence"), number(&case, "freedom")), number(&case, "t"), &case);

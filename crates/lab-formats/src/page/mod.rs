@@ -30,6 +30,7 @@ pub use list::sessions;
 pub use overhead::overhead;
 pub use plan_check::plan_check;
 pub use report::report;
+pub(crate) use report::support;
 pub use session::{details, repetitions, session};
 pub use steps::steps;
 pub use store::store;

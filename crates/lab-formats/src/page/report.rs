@@ -71,7 +71,7 @@ fn paired(paired: &Paired) -> Vec<(String, Text)> {
 }
 
 /// Says what the host supports: `at 5 launches a side this host detects a loss of 8.1 % or more; lab ab 4.0 % in 75 s`.
-pub(super) fn support(support: &Support) -> String {
+pub(crate) fn support(support: &Support) -> String {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let paired = support.paired.map(|PairedSupport { pairs, detects, seconds }| {
         let time = seconds.map_or_else(|| format!("{pairs} pairs"), |seconds| format!("{seconds:.0} s"));
@@ -292,8 +292,9 @@ fn drift(metrics: &[MetricComparison]) -> Option<String> {
             Drift::Unknown => Some(format!(
                 "drift of {name} unknown: its interval holds what launches vary by, not what sessions differ by"
             )),
-            Drift::Known { standard_deviation, sessions } => Some(format!(
-                "drift of {name}: {:.1} % between {sessions} sessions, held by its interval",
+            Drift::Known { standard_deviation, sessions, serial_correlation } => Some(format!(
+                "drift of {name}: {:.1} % between {sessions} sessions, and neighbouring launches correlate by \
+                 {serial_correlation:+.2}; its interval holds both",
                 standard_deviation * 100.0
             )),
         })

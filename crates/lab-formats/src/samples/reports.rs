@@ -126,7 +126,7 @@ fn comparison(ours: &MetricSummary, theirs: &MetricSummary) -> MetricComparison 
                 confidence: 0.95,
                 n_baseline: 2,
                 n_candidate: 2,
-                drift: Drift::Known { standard_deviation: 0.008, sessions: 12 },
+                drift: Drift::Known { standard_deviation: 0.008, sessions: 12, serial_correlation: 0.15 },
                 needed: Some(9),
             }),
             _ => Reading::Unavailable("there is a single launch, and one value has no spread".to_owned()),

@@ -228,6 +228,9 @@ impl Ready<'_> {
             store.short_id(&ids[1])?,
             store.path().display()
         ));
+        if status == SessionStatus::Failed && matches!(design.mode, Mode::LockStep { .. }) {
+            say("hint: `lab ab --alternate` measures engines that cannot take turns");
+        }
         Ok(match status {
             SessionStatus::Interrupted => Exit::Interrupted,
             SessionStatus::Failed => Exit::RunFailed,

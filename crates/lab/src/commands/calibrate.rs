@@ -239,16 +239,19 @@ fn of_sessions(measured: &Measured, tolerance: f64) -> Result<Calibration> {
 fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Result<Calibration> {
     let groups: Vec<Vec<f64>> =
         measured.experiments.iter().map(|[a, b]| Pairs::of(a, b, &gate.admit).log_ratios()).collect();
-    let plan = stopping::plan(stopping::DEFAULT_PAIRS);
     let Some([last, _]) = measured.experiments.last() else { return Err(too_few()) };
     let calibration = calibration(last, tolerance, groups, measured.seconds[1], |source, noise| {
-        rates::of_experiments(source, &plan, noise, tolerance)
+        let of_at_most = |pairs| rates::of_experiments(source, &stopping::plan(pairs), noise, tolerance);
+        MOST_PAIRS.into_iter().flat_map(of_at_most).collect()
     })?;
     let policy = Policy { vary: Some(PartKind::Engine), admitted: gate.admit.clone(), ..Policy::default() };
     let found =
         measured.slower_experiments.iter().filter_map(|(share, [a, b])| planted(*share, [a, b], &policy));
     Ok(Calibration { planted: found.collect(), closing_seconds: closing_seconds(last), ..calibration })
 }
+
+/// Most pairs of the experiments that rates are given for.
+const MOST_PAIRS: [u32; 5] = [4, 10, 20, stopping::DEFAULT_PAIRS, 52];
 
 /// Returns how long two uninterrupted repetitions of either side take: about what an experiment of a user ends with, and those
 /// measured here do not.

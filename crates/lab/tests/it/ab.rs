@@ -86,6 +86,20 @@ fn launches_may_alternate_instead() {
 }
 
 #[test]
+fn an_engine_that_generates_in_one_piece_alternates() {
+    let lab = Lab::new();
+    let text = include_str!("../../../../docs/examples/minimal_engine.py");
+    let whole = text.replace("kind in (\"begin\", \"generate\")", "kind == \"generate\"");
+    assert_ne!(text, whole);
+    fs::set_permissions(lab.write("engine.py", &whole), Permissions::from_mode(0o755)).unwrap();
+    lab.plan(Plan::steady().without("engine").set("engine.command", vec!["./engine.py"]));
+    let words = ["ab", "plan.toml", "--pairs", "4", "--fixed", "--closing", "0", "--format", "json"];
+    lab.run(&words).exits(5).says("cannot do `begin` now").says("`lab ab --alternate` measures engines");
+    let report = lab.run(&[words.as_slice(), &["--alternate"]].concat()).json();
+    assert_eq!(report["paired"]["pairs"], 4, "{report:#}");
+}
+
+#[test]
 fn plans_that_differ_in_two_parts_are_refused_before_anything_runs() {
     let lab = Lab::new();
     lab.write(

@@ -86,6 +86,31 @@ fn calibration(family: Digest) -> Value {
 }
 
 #[test]
+fn a_plan_that_repeats_too_little_for_its_tolerance_is_told_so_before_it_runs() {
+    let lab = Lab::new();
+    lab.plan(Plan::steady()).run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
+    let family = lab.session("@latest").header.fingerprint.family();
+    let mut body = calibration(family);
+    body["noise"]["within"] = json!(0.1);
+    let mut store = Store::open(&lab.store()).unwrap();
+    let row = CalibrationRow {
+        id: Uuid::from_u128(1),
+        made_at: Timestamp::UNIX_EPOCH,
+        fingerprint: family,
+        kind: CalibrationKind::Compare,
+        body,
+    };
+    store.append_calibration(&row).unwrap();
+    drop(store);
+    let ran = lab.run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
+    let (before, _) = ran.stderr.split_once("stored as").unwrap_or((&ran.stderr, ""));
+    assert!(
+        before.contains("note: by calibration, sessions of 3 launches with nothing changed differ by up to")
+    );
+    assert!(before.contains("the tolerance of 3.0 % needs more launches, or `lab ab plan.toml`"), "{before}");
+}
+
+#[test]
 fn a_calibration_that_does_not_read_gives_way_to_the_one_before_it_and_is_told() {
     let lab = Lab::new();
     let sessions = [1, 2].map(|number| fixtures::session(number, &[20_000, 20_060, 19_980, 20_020, 20_050]));

@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use anyhow::{Context as _, anyhow};
-use lab_compare::Policy;
-use lab_core::fingerprint::PartKind;
 use lab_core::gate::Gate;
-use lab_store::Store;
+use lab_core::metric::speed;
+use lab_core::report::Report;
+use lab_core::tolerance::Tolerance;
 use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::global::Global;
+use crate::itself;
 use crate::terminal::say;
-use crate::{itself, store};
 
-use super::{DecidingRule, cannot_fire, exit_of, judge};
+use super::cannot_fire;
 
 /// Takes milliseconds, and longer by a sixth where a regression is planted: far beyond what a busy machine adds to waits.
 const PLAN: &str = include_str!("self_test.toml");
@@ -35,17 +35,16 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
     for (name, plan) in [("baseline", PLAN), ("equal", PLAN), ("regressed", regressed.as_str())] {
         bench.run(name, plan)?;
     }
-    let store = store::open_for_recording(&bench.store())?;
-    let of_sessions = [gate(&store, "@latest~2", "@latest~1")?, gate(&store, "@latest~2", "@latest")?];
+    let of_sessions = [bench.gate("@latest~2", "@latest~1")?, bench.gate("@latest~2", "@latest")?];
     let of_pairs = |candidate| {
         let [a, b] = bench.experiment(["baseline", candidate])?;
-        gate(&store, &a, &b)
+        bench.gate(&a, &b)
     };
     let of_pairs = [of_pairs("equal")?, of_pairs("regressed")?];
     let exits = [("sessions", of_sessions), ("pairs", of_pairs)].map(|(path, [equal, regression])| {
         say(&format!("equals, by {path}: {}", equal.reason));
         say(&format!("planted regression, by {path}: {}", regression.reason));
-        conclude((exit_of(&equal), &equal.reason), (exit_of(&regression), &regression.reason))
+        conclude(&equal, &regression)
     });
     let [of_sessions, of_pairs] = exits;
     let exit = if of_sessions? == Exit::Pass { of_pairs? } else { of_pairs.and(Ok(Exit::Inconclusive))? };
@@ -56,22 +55,41 @@ pub(super) fn carry_out(global: &Global) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Says what the self-test comes to, by what became of the equals and of the planted regression, each with its reason.
-fn conclude(equal: (Exit, &str), regression: (Exit, &str)) -> Result<Exit> {
-    match (equal.0, regression.0) {
+/// What the gate did with a candidate.
+#[derive(Debug, Clone)]
+struct Judged {
+    exit: Exit,
+    reason: String,
+    /// Whether the candidate is so plainly slower that no rule may be in doubt.
+    is_plain: bool,
+}
+
+/// Says what the self-test comes to, by what became of the equals and of the planted regression.
+fn conclude(equal: &Judged, regression: &Judged) -> Result<Exit> {
+    match (equal.exit, regression.exit) {
         (Exit::Pass, Exit::NotReproduced) => Ok(Exit::Pass),
+        (Exit::Pass | Exit::Inconclusive, Exit::Inconclusive) if regression.is_plain => Err(cannot_fire(
+            &format!("a regression that every launch shows was not called one; {}", regression.reason),
+        )),
         // A gate in doubt is no broken one: on a machine that is busy enough nothing can be told.
         (Exit::Pass | Exit::Inconclusive, Exit::NotReproduced | Exit::Inconclusive) => Ok(Exit::Inconclusive),
-        (Exit::Pass | Exit::Inconclusive, _) => {
-            Err(cannot_fire(&format!("a planted regression of 13 % was not called one; {}", regression.1)))
-        }
-        _ => Err(cannot_fire(&format!("equals did not pass; {}", equal.1))),
+        (Exit::Pass | Exit::Inconclusive, _) => Err(cannot_fire(&format!(
+            "a planted regression of 13 % was not called one; {}",
+            regression.reason
+        ))),
+        _ => Err(cannot_fire(&format!("equals did not pass; {}", equal.reason))),
     }
 }
 
-fn gate(store: &Store, baseline: &str, candidate: &str) -> Result<Gate> {
-    let (baseline, candidate) = (store::load(store, baseline)?, store::load(store, candidate)?);
-    Ok(judge(&baseline, &candidate, DecidingRule::Interval, Some(PartKind::Engine), Policy::default()))
+/// Returns whether every figure of the candidate lies beyond the tolerance of every one of the baseline. That is seen in the figures
+/// alone, whatever intervals say.
+fn is_plain(report: &Report) -> bool {
+    let speed = report.metrics.iter().find(|row| row.metric == speed().id());
+    let figures = speed.and_then(|row| row.baseline.as_ref().zip(row.candidate.as_ref()).zip(row.tolerance));
+    match figures {
+        Some(((ours, theirs), Tolerance::Relative(width))) => theirs.max < ours.min * (1.0 - width),
+        _ => false,
+    }
 }
 
 struct SelfTest<'a> {
@@ -107,6 +125,17 @@ impl SelfTest<'_> {
         a.zip(b).map(<[String; 2]>::from).ok_or_else(|| failed("experiment", &output))
     }
 
+    /// Asks the gate as a user would.
+    fn gate(&self, baseline: &str, candidate: &str) -> Result<Judged> {
+        let words =
+            ["--baseline", baseline, "--candidate", candidate, "--vary", "engine", "--format", "json"];
+        let output = self.lab("gate", &[], &words)?;
+        let gate: Gate = serde_json::from_slice(&output.stdout).map_err(|_| failed("gate", &output))?;
+        let status = output.status.code().and_then(|status| u8::try_from(status).ok());
+        let exit = status.and_then(Exit::of_status).ok_or_else(|| failed("gate", &output))?;
+        Ok(Judged { exit, is_plain: is_plain(&gate.report), reason: gate.reason })
+    }
+
     fn lab(&self, command: &str, plans: &[&PathBuf], further: &[&str]) -> Result<Output> {
         let own_store = Global { store: self.store(), ..self.global.clone() };
         let mut command = itself::command(command, &own_store)?;
@@ -122,27 +151,36 @@ fn failed(what: &str, output: &Output) -> Failure {
 mod tests {
     use super::*;
 
+    fn judged(exit: Exit, reason: &str, is_plain: bool) -> Judged {
+        Judged { exit, reason: reason.to_owned(), is_plain }
+    }
+
     #[test]
     fn a_gate_that_cannot_fire_is_told_with_what_it_did_instead() {
-        let equal = (Exit::Pass, "passed: equivalent");
-        let said = |equal, regression| conclude(equal, regression).unwrap_err().to_string();
-        let refused = said(equal, (Exit::Refused, "failed: refused: plan differs in mode"));
+        let equal = judged(Exit::Pass, "passed: equivalent", false);
+        let said = |equal: &Judged, exit, reason| {
+            conclude(equal, &judged(exit, reason, true)).unwrap_err().to_string()
+        };
+        let refused = said(&equal, Exit::Refused, "failed: refused: plan differs in mode");
         assert!(refused.ends_with("was not called one; failed: refused: plan differs in mode"), "{refused}");
-        let passed = said(equal, (Exit::Pass, "passed: equivalent: tokens_per_sec"));
+        let passed = said(&equal, Exit::Pass, "passed: equivalent: tokens_per_sec");
         assert!(passed.ends_with("was not called one; passed: equivalent: tokens_per_sec"), "{passed}");
-        let regressed = (Exit::NotReproduced, "failed: regressed");
-        let unequal = said((Exit::Refused, "failed: refused: plan differs in mode"), regressed);
+        let doubts = said(&judged(Exit::Inconclusive, "", false), Exit::Inconclusive, "failed: inconclusive");
+        assert!(doubts.ends_with("every launch shows was not called one; failed: inconclusive"), "{doubts}");
+        let unequal = judged(Exit::Refused, "failed: refused: plan differs in mode", false);
+        let unequal = said(&unequal, Exit::NotReproduced, "failed: regressed");
         assert!(unequal.ends_with("equals did not pass; failed: refused: plan differs in mode"), "{unequal}");
     }
 
     #[test]
     fn a_gate_in_doubt_is_no_broken_one() {
-        let [pass, fails, doubt] = [Exit::Pass, Exit::NotReproduced, Exit::Inconclusive].map(|own| (own, ""));
+        let [pass, fails, doubt] =
+            [Exit::Pass, Exit::NotReproduced, Exit::Inconclusive].map(|own| judged(own, "", false));
         for (equal, regression, expected) in [
-            (pass, fails, Exit::Pass),
-            (doubt, fails, Exit::Inconclusive),
-            (pass, doubt, Exit::Inconclusive),
-            (doubt, doubt, Exit::Inconclusive),
+            (&pass, &fails, Exit::Pass),
+            (&doubt, &fails, Exit::Inconclusive),
+            (&pass, &doubt, Exit::Inconclusive),
+            (&doubt, &doubt, Exit::Inconclusive),
         ] {
             assert_eq!(conclude(equal, regression).unwrap(), expected);
         }
