@@ -89,7 +89,7 @@ trials FILE="results/trials.jsonl" *ARGUMENTS="":
     python3 ci/bench/trials.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
 
 # Measures what other ways of comparing come to: hyperfine with Welch, means of 5, Mann-Whitney. Resumable, half an hour.
-peers FILE="results/peers.jsonl" *ARGUMENTS="--trials results/trials*.jsonl":
+peers FILE="results/peers.jsonl" *ARGUMENTS="--trials results/trials-*.jsonl":
     cargo build --release
     python3 ci/bench/peers.py target/release/lab plans/smollm2-q8.toml {{ FILE }} {{ ARGUMENTS }}
 

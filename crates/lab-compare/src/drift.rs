@@ -34,14 +34,14 @@ impl Drifting {
     }
 
     /// Returns whether sessions differ by more than launches explain.
-    pub(crate) fn is_some(self) -> bool {
+    pub(crate) fn has_error(self) -> bool {
         self.error > 0.0
     }
 
     /// Returns a difference of two sessions as sure as it is with all that is known.
     pub fn held_by(self, change: Location) -> Location {
         let change = change.widened(self.widening);
-        if self.is_some() { change.with_error(self.error, self.freedom) } else { change }
+        if self.has_error() { change.with_error(self.error, self.freedom) } else { change }
     }
 
     /// Returns what an interval would be with other numbers of launches, which vary by `spread` on either side.

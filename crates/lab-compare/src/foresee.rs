@@ -18,6 +18,7 @@ use crate::location::n_trimmed;
 use crate::need::Prospect;
 use crate::noise;
 use crate::number_line::{Verdict, place_beside};
+use crate::percentile;
 use crate::row;
 use crate::stopping::{self, CONFIDENCE, freedom, widening};
 use crate::suspicion;
@@ -81,6 +82,9 @@ fn why_undecidable(
     confidence: f64,
 ) -> Option<String> {
     let tolerance = baseline.header.tolerance(metric)?;
+    if let Some(reason) = percentile::withheld(metric, [baseline; 2]) {
+        return Some(format!("of the baseline {reason}"));
+    }
     let scale = scale_of(Some(tolerance));
     let means = launch_means(baseline, metric);
     let values = match scaled(&[means, Vec::new()], scale) {
@@ -114,7 +118,7 @@ fn why_undecidable(
         Scale::Relative => change_in_words(own, Some(tolerance)),
         Scale::Absolute => format!("{own:+.3} {}", metric.unit),
     };
-    let because = if drifting.is_some() { ", and sessions drift" } else { "" };
+    let because = if drifting.has_error() { ", and sessions drift" } else { "" };
     Some(format!(
         "the baseline has {n} launches{because}: the interval of an unchanged candidate would reach from {} to {} after \
          {most} launches (tolerance {})",
@@ -139,10 +143,10 @@ impl Calibrations {
         self.compare.as_ref().map_or(Drift::Unknown, |own| noise::drift_of(&own.noise))
     }
 
-    /// Returns what the host supports at so many launches a side; nothing where it is not calibrated, and for a single
-    /// launch.
+    /// Returns what the host supports at so many launches a side; nothing where it is not calibrated by sessions enough to know
+    /// what they differ by, and for a single launch.
     pub fn support(&self, launches: usize) -> Option<Support> {
-        let compare = self.compare.as_ref()?;
+        let compare = self.compare.as_ref().filter(|own| noise::drift_of(&own.noise) != Drift::Unknown)?;
         let launches = u32::try_from(launches).ok().filter(|launches| *launches > 1)?;
         let detects = of_sessions(&compare.noise, launches).detects(launches, CONFIDENCE, compare.tolerance);
         let equal = compare.rates.iter().filter(|rate| rate.change == 0.0 && rate.n <= launches);
@@ -168,7 +172,7 @@ impl Calibrations {
 
 /// Two sessions of their own: each has launches and a drift.
 fn of_sessions(noise: &Grouped, launches: u32) -> Prospect {
-    let drifting = Drifting::new(noise::drift_of(noise), Scale::Relative, 0.0);
+    let drifting = Drifting::new(noise::known(noise), Scale::Relative, 0.0);
     drifting.prospect(0.0, [spread_at(launches, noise.within); 2])
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn advice(report: &Report) -> Option<String> {
     let needed = intervals.iter().map(|own| own.needed).collect::<Option<Vec<u32>>>();
     let needed = needed.and_then(|own| own.into_iter().max());
     if report.contract.id == Contract::SmokeV1.to_string() && report.paired.is_none() {
-        return Some(of_command(needed, plan));
+        return Some(of_command(needed, plan, report.vary));
     }
     Some(match (needed, &report.paired) {
         (Some(n), Some(_)) => match stopping::reaching(n) {
@@ -99,15 +99,15 @@ fn in_pairs(vary: Option<PartKind>, better: &str) -> String {
 }
 
 /// The pairs of commands are launches in turn: what they are spared is the drift between sessions.
-fn of_command(needed: Option<u32>, plan: &str) -> String {
-    let pairs = "`lab ab PLAN` launches both sides in pairs, without drift";
+fn of_command(needed: Option<u32>, plan: &str, vary: Option<PartKind>) -> String {
+    let further = in_pairs(vary, "launches both sides in pairs, without drift");
     match needed {
         Some(n) => format!(
-            "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}); {pairs}"
+            "about {n} launches a side would decide (`lab run PLAN --repeat {n}` for plan {plan}){further}"
         ),
         None => format!(
             "no number of launches would decide: the change lies too near an end of the tolerance, or sessions drift \
-             too far; {pairs}"
+             too far{further}"
         ),
     }
 }

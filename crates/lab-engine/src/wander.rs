@@ -9,7 +9,7 @@
 //! ```text
 //!   page   ┌────────────────────────────────────────┐
 //!   prompt │                           P            │   where the layout's padding puts it
-//!   tokens │ 2      7  4   1      6  3 ·    0      5 │   each 0.618 of a page behind the one before
+//!   tokens │  0     3     6   1    4     7   2     5│   each 0.618 of a page below the one before
 //!          └────────────────────────────────────────┘
 //! ```
 

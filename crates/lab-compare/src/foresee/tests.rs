@@ -93,7 +93,8 @@ fn a_pair_says_what_it_detects_and_how_long_it_takes() {
         beyond: None,
         intervals: None,
     };
-    ab.rates = vec![rate(0.0, Some(8)), rate(-0.06, Some(4))];
+    let of_few_pairs = Rate { n: 4, ..rate(0.0, Some(4)) };
+    ab.rates = vec![of_few_pairs, rate(0.0, Some(8)), rate(-0.06, Some(4))];
     let calibrations = Calibrations { compare: Some(calibration(0.07, 0.0, 5)), ab: Some(ab) };
     let support = calibrations.support(5).unwrap();
     let paired = support.paired.unwrap();
@@ -101,6 +102,8 @@ fn a_pair_says_what_it_detects_and_how_long_it_takes() {
     assert!(paired.detects > 0.03 && paired.detects < 0.06, "{paired:?}");
     assert!(support.detects > 0.12, "{support:?}");
     assert_eq!(calibrations.support(1), None, "one launch has no spread");
+    let few = Calibrations { compare: Some(calibration(0.07, 0.0, 4)), ..calibrations.clone() };
+    assert_eq!(few.support(5), None, "four sessions tell no drift");
     assert!(calibrations.too_few(5, 0.03).is_some_and(|reach| reach > 0.08));
     assert_eq!(calibrations.too_few(200, 0.03), None);
 }

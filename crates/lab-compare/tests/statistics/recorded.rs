@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::simulation::{Draw, Source};
 
-/// The pairs of real experiments on changes of known size (`results/trials*.jsonl`): log-ratios, less that of the change.
+/// The pairs of real experiments on changes of known size (`results/trials-*.jsonl`): log-ratios, less that of the change.
 /// What the machine, slow launches and the way of measuring added is left, a bias of it included.
 pub(crate) struct Recorded {
     experiments: Vec<Vec<f64>>,

@@ -292,11 +292,16 @@ fn drift(metrics: &[MetricComparison]) -> Option<String> {
             Drift::Unknown => Some(format!(
                 "drift of {name} unknown: its interval holds what launches vary by, not what sessions differ by"
             )),
-            Drift::Known { standard_deviation, sessions, serial_correlation } => Some(format!(
-                "drift of {name}: {:.1} % between {sessions} sessions, and neighbouring launches correlate by \
-                 {serial_correlation:+.2}; its interval holds both",
-                standard_deviation * 100.0
-            )),
+            Drift::Known { standard_deviation, sessions, serial_correlation } => {
+                let holds = match serial_correlation > 0.0 {
+                    true => format!(
+                        "and neighbouring launches correlate by {serial_correlation:+.2}; its interval holds both"
+                    ),
+                    false => "held by its interval".to_owned(),
+                };
+                let percent = standard_deviation * 100.0;
+                Some(format!("drift of {name}: {percent:.1} % between {sessions} sessions, {holds}"))
+            }
         })
         .collect();
     (!said.is_empty()).then(|| said.join("; "))

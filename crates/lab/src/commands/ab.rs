@@ -2,6 +2,7 @@
 //! decided whether they differ.
 
 mod command;
+mod design;
 mod progress;
 mod sides;
 
@@ -10,14 +11,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::anyhow;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use lab_compare::{Policy, stopping};
-use lab_core::experiment::{Experiment, Layout, Layouts, Noise, Side, StoppingPlan};
-use lab_core::fingerprint::{Mode, PartKind};
+use lab_core::engine::EngineError;
+use lab_core::experiment::{Layout, Layouts, Side, StoppingPlan};
+use lab_core::fingerprint::Mode;
 use lab_core::plan::{GateSpec, PlanFile};
-use lab_core::record::{SessionHeader, SessionStatus};
+use lab_core::record::{Outcome, RepetitionKind, Session, SessionHeader, SessionStatus};
 use lab_engine::delayed::Delay;
 use lab_host::clock::Monotonic;
 use lab_runner::{Decision, Event, Look, PairOrder, run_pairs};
@@ -25,13 +26,14 @@ use lab_store::{Store, StoreError};
 
 use crate::bench::Bench;
 use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::global::Global;
 use crate::recording::{self, Recording};
 use crate::terminal::{Format, say};
 use crate::{plan_file, store};
 
 use super::compare::{self, DecidingRule};
+use design::{Design, announce, headers, varied};
 use progress::PairLine;
 use sides::Sides;
 
@@ -80,7 +82,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     alternate: bool,
     /// Seed of the order of launches and of their memory layouts [default: drawn].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=GREATEST_SEED))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=design::GREATEST_SEED))]
     seed: Option<u64>,
     /// Slow side B down by a known amount: `uniform:0.06`, `tenth:0.6`, `prefill:0.4`.
     #[arg(long, value_name = "DELAY", hide = true)]
@@ -111,7 +113,7 @@ impl Arguments {
     }
 
     fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(drawn_seed)
+        self.seed.unwrap_or_else(design::drawn_seed)
     }
 
     fn stopping(&self) -> StoppingPlan {
@@ -162,9 +164,6 @@ const TURN_TOKENS_OF_THREADS: u32 = 4;
 /// turn. What other lengths would do is in decision 25.
 const SLICE_MS: u32 = 40;
 
-/// Rounds of uninterrupted repetitions where nobody asks for a number.
-const CLOSING: u32 = 4;
-
 pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> {
     match plan_file::load_any(&arguments.plan, global.color)? {
         PlanFile::Command(plan) => command::carry_out(*plan, arguments, global),
@@ -186,6 +185,15 @@ fn ask_engines(arguments: &Arguments, global: &Global) -> Result<Exit> {
     let headers = headers(&sides, &benches, &design, &store)?;
     let experiment = Ready { headers, gate: &sides.plans[0].gate, design: &design, arguments };
     experiment.carry_out(&mut store, global, |running| carry_out_pairs(running, &benches, &design))
+}
+
+/// Returns whether a side's engine answered that it failed when it was asked to warm up, the first time that it is asked for a turn.
+fn refused_to_warm_up(side: &Session) -> bool {
+    let mut repetitions = side.repetitions.iter().map(|recorded| &recorded.repetition);
+    repetitions.any(|own| {
+        let is_warmup = own.kind == RepetitionKind::Warmup;
+        is_warmup && matches!(own.outcome, Outcome::Failed(EngineError::Failed { .. }))
+    })
 }
 
 /// An experiment before its first launch.
@@ -228,7 +236,7 @@ impl Ready<'_> {
             store.short_id(&ids[1])?,
             store.path().display()
         ));
-        if status == SessionStatus::Failed && matches!(design.mode, Mode::LockStep { .. }) {
+        if matches!(design.mode, Mode::LockStep { .. }) && [&a, &b].into_iter().any(refused_to_warm_up) {
             say("hint: `lab ab --alternate` measures engines that cannot take turns");
         }
         Ok(match status {
@@ -247,95 +255,6 @@ impl Ready<'_> {
             ..store::policy(store, &self.headers[0], None)?
         })
     }
-}
-
-/// What is decided before the first launch.
-struct Design {
-    mode: Mode,
-    layouts: Layouts,
-    seed: u64,
-    stopping: StoppingPlan,
-    each_pair: u32,
-    closing: u32,
-}
-
-impl Design {
-    fn of(arguments: &Arguments, sides: &Sides, benches: &[Bench<'_>; 2]) -> Self {
-        let each_pair = arguments.each_pair.unwrap_or(u32::from(sides.judge_energy(benches)));
-        Self {
-            mode: sides.mode(arguments, benches),
-            layouts: arguments.layouts(),
-            seed: arguments.seed(),
-            stopping: arguments.stopping(),
-            each_pair,
-            closing: arguments.closing.unwrap_or(CLOSING).max(each_pair),
-        }
-    }
-}
-
-/// What JSON carries exactly (decision 9).
-const GREATEST_SEED: u64 = (1 << 53) - 1;
-
-/// Draws a seed that JSON carries exactly, from the random bits of a new id.
-fn drawn_seed() -> u64 {
-    uuid::Uuid::now_v7().as_u64_pair().1 & GREATEST_SEED
-}
-
-/// Puts the headers of both sides together, each with what it knows of the experiment.
-fn headers(
-    sides: &Sides,
-    benches: &[Bench<'_>; 2],
-    design: &Design,
-    store: &Store,
-) -> Result<[SessionHeader; 2]> {
-    let repeat = design.stopping.most();
-    let header = |side: usize| recording::header(&sides.plans[side], repeat, design.mode, &benches[side]);
-    let headers = [header(0)?, header(1)?];
-    let calibrations = store::calibrations(store, &headers[0].fingerprint.family(), None)?;
-    let noise = calibrations.ab.map(|own| own.noise.noise()).unwrap_or_default();
-    Ok(paired(headers, design, noise))
-}
-
-/// Makes sessions the two sides of one experiment.
-fn paired(mut headers: [SessionHeader; 2], design: &Design, noise: Noise) -> [SessionHeader; 2] {
-    let Design { mode, layouts, seed, ref stopping, closing, .. } = *design;
-    let ids = headers.each_ref().map(|header| header.id);
-    let id = uuid::Uuid::now_v7();
-    for (header, (side, other)) in headers.iter_mut().zip([(Side::A, ids[1]), (Side::B, ids[0])]) {
-        let (stopping, closing) = (stopping.clone(), Some(closing));
-        let experiment = Experiment { id, side, other, mode, layouts, seed, stopping, noise, closing };
-        header.experiment = Some(experiment);
-    }
-    headers
-}
-
-/// Returns the one part in which the two sides differ, or none. A change is asked about one part at a time.
-fn varied(headers: &[SessionHeader; 2]) -> Result<Option<PartKind>> {
-    let differences = headers[0].fingerprint.differences(&headers[1].fingerprint);
-    let mut parts: Vec<PartKind> = differences.iter().map(|own| own.part).collect();
-    parts.dedup();
-    match parts.as_slice() {
-        [] => Ok(None),
-        [part] => Ok(Some(*part)),
-        several => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            Err(Failure::with(
-                Exit::Refused,
-                anyhow!(
-                    "the two sides differ in {}; what would the difference come from?",
-                    names.join(" and ")
-                ),
-            )
-            .hint("let the plans differ in one part of the fingerprint only: model, plan, backend or engine"))
-        }
-    }
-}
-
-fn announce(headers: &[SessionHeader; 2], design: &Design, vary: Option<PartKind>) {
-    let what = vary.map_or("nothing differs".to_owned(), |part| format!("{part} differs"));
-    let [a, b] = headers.each_ref().map(|header| &header.plan_name);
-    let plans = if a == b { a.clone() } else { format!("{a} against {b}") };
-    say(&format!("{plans}: {what}, {}, at most {} pairs", design.mode, design.stopping.most()));
 }
 
 fn carry_out_pairs(

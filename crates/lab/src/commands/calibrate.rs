@@ -242,7 +242,7 @@ fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Resul
     let Some([last, _]) = measured.experiments.last() else { return Err(too_few()) };
     let calibration = calibration(last, tolerance, groups, measured.seconds[1], |source, noise| {
         let of_at_most = |pairs| rates::of_experiments(source, &stopping::plan(pairs), noise, tolerance);
-        MOST_PAIRS.into_iter().flat_map(of_at_most).collect()
+        MAXIMA.into_iter().flat_map(of_at_most).collect()
     })?;
     let policy = Policy { vary: Some(PartKind::Engine), admitted: gate.admit.clone(), ..Policy::default() };
     let found =
@@ -251,7 +251,7 @@ fn of_experiments(measured: &Measured, tolerance: f64, gate: &GateSpec) -> Resul
 }
 
 /// Most pairs of the experiments that rates are given for.
-const MOST_PAIRS: [u32; 5] = [4, 10, 20, stopping::DEFAULT_PAIRS, 52];
+const MAXIMA: [u32; 5] = [4, 10, 20, stopping::DEFAULT_PAIRS, 52];
 
 /// Returns how long two uninterrupted repetitions of either side take: about what an experiment of a user ends with, and those
 /// measured here do not.

@@ -93,7 +93,7 @@ pub(crate) fn carry_out(arguments: &Arguments, global: &Global) -> Result<Exit> 
 
 /// Judges a candidate by the policy of its baseline's plan: no candidate can loosen the gate it stands before. `known` is
 /// what the store knows of noise.
-pub(crate) fn judge(
+fn judge(
     baseline: &Session,
     candidate: &Session,
     rule: DecidingRule,

@@ -78,7 +78,7 @@ fn calibration(family: Digest) -> Value {
         seconds: None,
         closing_seconds: None,
         groups: Vec::new(),
-        noise: Grouped { n_groups: 4, n_values: 20, within: 0.005, between: 0.001, serial_correlation: 0.0 },
+        noise: Grouped { n_groups: 5, n_values: 25, within: 0.005, between: 0.001, serial_correlation: 0.0 },
         rates: Vec::new(),
         planted: Vec::new(),
     };

@@ -14,7 +14,8 @@ use lab_measure::command::NotEnded;
 use lab_runner::{CommandLaunch, CommandOrder, Event, Look, run_command_pairs};
 use rustix::fs::{Access, access};
 
-use super::{Arguments, Design, Ready};
+use super::design::{Design, paired};
+use super::{Arguments, Ready};
 use crate::command_plan::{Prepared, Run, descendants, words_of_left};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -31,7 +32,7 @@ pub(super) fn carry_out(plan: CommandPlan, arguments: &Arguments, global: &Globa
     let interrupted = Arc::new(AtomicBool::new(false));
     recording::listen_for_interruption(&interrupted)?;
     let design = design(arguments);
-    let headers = super::paired(sides.headers(&prepared, &design), &design, Noise::default());
+    let headers = paired(sides.headers(&prepared, &design), &design, Noise::default());
     let order = CommandOrder {
         warmup: sides.plans.each_ref().map(|plan| plan.run.warmup),
         seed: design.seed,

@@ -81,16 +81,21 @@ fn conclude(equal: &Judged, regression: &Judged) -> Result<Exit> {
     }
 }
 
-/// Returns whether every figure of the candidate lies beyond the tolerance of every one of the baseline. That is seen in the figures
-/// alone, whatever intervals say.
+/// Returns whether nothing was disturbed and the candidate's figures lie beyond the tolerance by so much more than they vary that no
+/// rule may be in doubt. That is seen in the figures alone, whatever intervals say.
 fn is_plain(report: &Report) -> bool {
     let speed = report.metrics.iter().find(|row| row.metric == speed().id());
-    let figures = speed.and_then(|row| row.baseline.as_ref().zip(row.candidate.as_ref()).zip(row.tolerance));
-    match figures {
-        Some(((ours, theirs), Tolerance::Relative(width))) => theirs.max < ours.min * (1.0 - width),
-        _ => false,
-    }
+    let figures =
+        speed.and_then(|row| Some((row.baseline.as_ref()?, row.candidate.as_ref()?, row.tolerance?)));
+    let Some((ours, theirs, Tolerance::Relative(width))) = figures else { return false };
+    let range = (ours.max - ours.min).max(theirs.max - theirs.min);
+    report.suspicions.is_empty()
+        && report.reservations.is_empty()
+        && theirs.max + PLAIN_RANGES * range < ours.min * (1.0 - width)
 }
+
+/// Half an interval of six pairs or eight launches is less than twice their range, whatever they are.
+const PLAIN_RANGES: f64 = 3.0;
 
 struct SelfTest<'a> {
     folder: &'a Path,
@@ -149,6 +154,10 @@ fn failed(what: &str, output: &Output) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use lab_compare::Policy;
+    use lab_core::fixtures;
+    use lab_core::report::Suspicion;
+
     use super::*;
 
     fn judged(exit: Exit, reason: &str, is_plain: bool) -> Judged {
@@ -170,6 +179,29 @@ mod tests {
         let unequal = judged(Exit::Refused, "failed: refused: plan differs in mode", false);
         let unequal = said(&unequal, Exit::NotReproduced, "failed: regressed");
         assert!(unequal.ends_with("equals did not pass; failed: refused: plan differs in mode"), "{unequal}");
+    }
+
+    #[test]
+    fn a_regression_is_plain_where_its_figures_lie_far_beyond_what_they_vary_by() {
+        let session = |number, speeds: &[f64]| {
+            let mut session = fixtures::session(number, &vec![10_000; speeds.len()]);
+            fixtures::set_values(&mut session, &speed().id(), speeds);
+            session
+        };
+        let against = |speeds: &[f64]| {
+            let baseline = session(1, &[100.0, 101.0, 99.0, 100.5, 99.5, 100.0]);
+            lab_compare::compare(&baseline, &session(2, speeds), &Policy::default())
+        };
+        assert!(is_plain(&against(&[86.0, 87.0, 86.5, 86.0, 87.5, 86.2])));
+        assert!(!is_plain(&against(&[100.0, 101.0, 99.5, 100.0, 99.0, 100.2])), "equal");
+        assert!(!is_plain(&against(&[113.0, 114.0, 113.5, 113.0, 114.5, 113.2])), "better");
+        assert!(
+            !is_plain(&against(&[86.0, 60.0, 86.5, 40.0, 87.5, 86.2])),
+            "varying by more than it lies off"
+        );
+        let steal = Suspicion { rule: "steal".to_owned(), baseline: 0, candidate: 1, energy_only: false };
+        let doubted = Report { suspicions: vec![steal], ..against(&[86.0; 6]) };
+        assert!(!is_plain(&doubted));
     }
 
     #[test]
