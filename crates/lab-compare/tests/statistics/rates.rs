@@ -277,7 +277,7 @@ fn on_recorded_pairs_verdicts_are_right_as_often() {
     for (file, what) in [
         ("trials-one-place.jsonl", "one place a launch"),
         ("trials-prompts-at-once.jsonl", "prompts at once"),
-        ("trials-prompts-in-slices.jsonl", "prompts in slices"),
+        ("trials-prompt-places.jsonl", "prompts in slices"),
     ] {
         for (by, order) in [(Drawn::Pairs, "pair by pair"), (Drawn::Experiments, "whole experiments")] {
             let recorded = Recorded::read(file, by);
