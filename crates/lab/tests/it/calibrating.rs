@@ -103,7 +103,8 @@ fn a_plan_that_repeats_too_little_for_its_tolerance_is_told_so_before_it_runs() 
     store.append_calibration(&row).unwrap();
     drop(store);
     let ran = lab.run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
-    let (before, _) = ran.stderr.split_once("stored as").unwrap_or((&ran.stderr, ""));
+    let (before, _) =
+        ran.stderr.split_once("repetition 1 of 3").expect("a cold repetition is named as it ends");
     assert!(
         before.contains("note: by calibration, sessions of 3 launches with nothing changed differ by up to")
     );

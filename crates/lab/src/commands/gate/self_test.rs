@@ -94,7 +94,8 @@ fn is_plain(report: &Report) -> bool {
         && theirs.max + PLAIN_RANGES * range < ours.min * (1.0 - width)
 }
 
-/// Half an interval of six pairs or eight launches is less than twice their range, whatever they are.
+/// Half an interval of six pairs or eight launches is less than two and a half times their range, whatever they are: at most
+/// 3.18 · √(1.5 / 12) · 2 for pairs, whose ratios may vary by what both sides do.
 const PLAIN_RANGES: f64 = 3.0;
 
 struct SelfTest<'a> {
