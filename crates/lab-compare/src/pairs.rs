@@ -17,7 +17,8 @@ use lab_core::work::Work;
 
 use crate::location::{Location, location, location_of};
 
-/// The share of a turn that others may take before the turn is left out.
+/// The share of a turn that others may take before the turn is left out; the prefill, which is left out only with its pair, may lose that
+/// share of the whole execution.
 pub(crate) const GREATEST_SHARE: f64 = 0.01;
 /// The share of all cores' time that others may take over a pair whose engines have several threads: that of the rule
 /// `other-load`.
@@ -299,7 +300,7 @@ impl<'a> Turns<'a> {
         Self { turns, times: times(completed, turns), threads }
     }
 
-    /// Returns whether others took no more than their share of a turn. What the kernel does not tell is not held against it.
+    /// Returns whether others took no more than their share: of a turn, or, in a prefill, of the execution. What the kernel does not tell is not held against it.
     fn is_quiet(&self, turn: usize, admitted: &[String]) -> bool {
         let (evidence, time_ns) = (&self.turns[turn].evidence, self.times[turn]);
         let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns, .. } = evidence;
@@ -309,14 +310,16 @@ impl<'a> Turns<'a> {
         let waited = taken(run_delay_ns);
         let went_without = own_cpu_ns.value().map_or(waited, |own| time_ns - *own as f64);
         let waited_for_others = if self.threads > 1.0 { 0.0 } else { waited.min(went_without.max(0.0)) };
-        // Each kind under the rule of validity that looks at the same in repetitions that run alone.
+        let block_ns = if turn == 0 { self.times.iter().sum() } else { time_ns };
+        // Each kind under the rule of validity that looks at the same in repetitions that run alone. What the waiting side takes is
+        // no accident, and the same in every pair: it has no more room in a prefill.
         let kinds = [
-            ("steal", taken(steal_ns)),
-            ("run-queue", waited_for_others),
-            ("other-load", taken(waiting_cpu_ns)),
+            ("steal", taken(steal_ns), block_ns),
+            ("run-queue", waited_for_others, block_ns),
+            ("other-load", taken(waiting_cpu_ns), time_ns),
         ];
         let is_admitted = |rule: &str| admitted.iter().any(|own| own == rule);
-        kinds.iter().all(|(rule, taken)| is_admitted(rule) || *taken <= GREATEST_SHARE * time_ns)
+        kinds.iter().all(|(rule, taken, of_ns)| is_admitted(rule) || *taken <= GREATEST_SHARE * of_ns)
     }
 
     fn all_quiet(&self, admitted: &[String]) -> bool {

@@ -165,6 +165,22 @@ fn a_pair_with_a_disturbed_prefill_or_too_few_turns_is_left_out_whole() {
     }
 }
 
+#[test]
+fn a_prefill_may_lose_a_percent_of_the_execution_to_others_and_of_itself_to_the_side_that_waits() {
+    // 60 ms of 200.
+    type Taken = fn(u64) -> Evidence;
+    let stolen: Taken = |ns| Evidence { steal_ns: Reading::Value(ns), ..quiet_turn(1).evidence };
+    let waited: Taken = |ns| Evidence { run_delay_ns: Reading::Value(ns), ..quiet_turn(1).evidence };
+    let beside: Taken = |ns| Evidence { waiting_cpu_ns: Reading::Value(ns), ..quiet_turn(1).evidence };
+    for (taken, room_us) in [(stolen, 2_000), (waited, 2_000), (beside, 600)] {
+        for (us, counts) in [(room_us - 1, true), (room_us + 1, false)] {
+            let [mut a, b] = [Side::A, Side::B].map(|which| side(which, &[20_000, 20_000]));
+            disturb(&mut a, 0, 0, |evidence| *evidence = taken(us * 1_000));
+            assert_eq!(Pairs::of(&a, &b, &[]).pairs[0].log_ratio.is_some(), counts, "{us} of {room_us} us");
+        }
+    }
+}
+
 /// Adds two uninterrupted repetitions to the last launch of a session.
 fn end_with(session: &mut Session, gaps_us: [u64; 2]) {
     for gap_us in gaps_us {
