@@ -34,8 +34,14 @@ impl Drifting {
     }
 
     /// Returns whether sessions differ by more than launches explain.
-    pub(crate) fn has_error(self) -> bool {
+    fn has_error(self) -> bool {
         self.error > 0.0
+    }
+
+    /// Says what keeps a difference from being as sure as its launches alone.
+    pub(crate) fn troubles(self) -> impl Iterator<Item = &'static str> {
+        let correlate = (self.widening > 1.0).then_some("neighbouring launches correlate");
+        correlate.into_iter().chain(self.has_error().then_some("sessions drift"))
     }
 
     /// Returns a difference of two sessions as sure as it is with all that is known.

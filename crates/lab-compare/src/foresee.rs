@@ -118,9 +118,9 @@ fn why_undecidable(
         Scale::Relative => change_in_words(own, Some(tolerance)),
         Scale::Absolute => format!("{own:+.3} {}", metric.unit),
     };
-    let because = if drifting.has_error() { ", and sessions drift" } else { "" };
+    let also: String = drifting.troubles().map(|own| format!(", {own}")).collect();
     Some(format!(
-        "the baseline has {n} launches{because}: the interval of an unchanged candidate would reach from {} to {} after \
+        "the baseline has {n} launches{also}: the interval of an unchanged candidate would reach from {} to {} after \
          {most} launches (tolerance {})",
         words(low),
         words(high),
@@ -168,12 +168,32 @@ impl Calibrations {
         let (_, high) = of_sessions(&compare.noise, launches).with([launches; 2]).interval(CONFIDENCE);
         Some(high.exp_m1()).filter(|high| *high > tolerance)
     }
+
+    /// Returns how far the interval of an unchanged candidate reaches after the most pairs of an experiment, if that is beyond the
+    /// tolerance. As shares of the baseline.
+    pub fn too_few_pairs(&self, stopping: &StoppingPlan, tolerance: f64) -> Option<f64> {
+        let most = stopping.most().max(stopping::LEAST_PAIRS);
+        let prospect = of_pairs(&self.ab.as_ref()?.noise, most);
+        let (_, high) = prospect.with([most; 2]).interval(stopping.look_confidence);
+        Some(high.exp_m1()).filter(|high| *high > tolerance)
+    }
 }
 
 /// Two sessions of their own: each has launches and a drift.
 fn of_sessions(noise: &Grouped, launches: u32) -> Prospect {
     let drifting = Drifting::new(noise::known(noise), Scale::Relative, 0.0);
     drifting.prospect(0.0, [spread_at(launches, noise.within); 2])
+}
+
+/// An experiment of so many pairs: each pair is a value, and the experiment may be off as a whole.
+fn of_pairs(noise: &Grouped, pairs: u32) -> Prospect {
+    let known = noise.noise();
+    Prospect {
+        centre: 0.0,
+        spread: [spread_at(pairs, noise.within) * widening(known), 0.0],
+        drift: known.bias,
+        drift_freedom: freedom(known),
+    }
 }
 
 /// Returns the standard deviation that so many values seem to have when their trimmed mean is taken, if they are normal.
@@ -197,13 +217,7 @@ fn paired(ab: &Calibration) -> Option<PairedSupport> {
     let unchanged = ab.rates.iter().find(by_default)?;
     // A calibration is read from a store: what makes no sense in it supports nothing.
     let pairs = unchanged.median_pairs.filter(|pairs| *pairs > 1)?;
-    let known = ab.noise.noise();
-    let prospect = Prospect {
-        centre: 0.0,
-        spread: [spread_at(pairs, ab.noise.within) * widening(known), 0.0],
-        drift: known.bias,
-        drift_freedom: freedom(known),
-    };
+    let prospect = of_pairs(&ab.noise, pairs);
     let most = unchanged.n.clamp(stopping::LEAST_PAIRS, stopping::MOST_PAIRS);
     let confidence = stopping::plan(most).look_confidence;
     Some(PairedSupport {

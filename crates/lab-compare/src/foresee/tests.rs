@@ -39,7 +39,13 @@ fn drift_alone_can_keep_from_a_decision() {
     let quiet = baseline(&[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]);
     let drift = Drift::Known { standard_deviation: 0.02, sessions: 5, serial_correlation: 0.0 };
     let why = undecidable(&quiet, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36)).unwrap();
-    assert!(why.to_string().contains("8 launches, and sessions drift: "), "{why}");
+    assert!(why.to_string().contains("8 launches, sessions drift: "), "{why}");
+    let drift = Drift::Known { standard_deviation: 0.02, sessions: 5, serial_correlation: 0.2 };
+    let why = undecidable(&quiet, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36)).unwrap();
+    assert!(
+        why.to_string().contains("8 launches, neighbouring launches correlate, sessions drift: "),
+        "{why}"
+    );
 }
 
 fn calibration(within: f64, between: f64, n_groups: usize) -> Calibration {
@@ -106,4 +112,15 @@ fn a_pair_says_what_it_detects_and_how_long_it_takes() {
     assert_eq!(few.support(5), None, "four sessions tell no drift");
     assert!(calibrations.too_few(5, 0.03).is_some_and(|reach| reach > 0.08));
     assert_eq!(calibrations.too_few(200, 0.03), None);
+}
+
+#[test]
+fn an_experiment_may_have_too_few_pairs_for_its_tolerance() {
+    let calibrations = Calibrations { compare: None, ab: Some(calibration(0.01, 0.0, 5)) };
+    // t(0.975, 3) · 0.01 / √4
+    let reach = calibrations.too_few_pairs(&stopping::plan(4), 0.01).unwrap();
+    assert!((reach - 0.015_912_f64.exp_m1()).abs() < 1e-5, "{reach}");
+    assert_eq!(calibrations.too_few_pairs(&stopping::plan(4), 0.03), None);
+    assert_eq!(calibrations.too_few_pairs(&stopping::plan(36), 0.01), None);
+    assert_eq!(Calibrations::default().too_few_pairs(&stopping::plan(4), 0.01), None, "not calibrated");
 }

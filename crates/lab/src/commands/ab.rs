@@ -216,6 +216,7 @@ impl Ready<'_> {
         let policy = self.policy(store)?;
         let Self { headers, design, arguments, .. } = self;
         announce(&headers, design, policy.vary);
+        design::warn(&headers[0], &design.stopping, store)?;
         let ids = headers.each_ref().map(|header| header.id);
         let [a, b] = headers;
         let sides = [Recording::begin(a, store)?, Recording::begin(b, store)?];

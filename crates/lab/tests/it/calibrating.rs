@@ -85,23 +85,21 @@ fn calibration(family: Digest) -> Value {
     serde_json::to_value(calibration).unwrap()
 }
 
+/// Keeps a calibration of the newest session's family, by which launches or pairs vary by so much.
+fn calibrate(lab: &Lab, kind: CalibrationKind, within: f64) {
+    let family = lab.session("@latest").header.fingerprint.family();
+    let mut body = calibration(family);
+    body["noise"]["within"] = json!(within);
+    let (id, made_at) = (Uuid::from_u128(1), Timestamp::UNIX_EPOCH);
+    let row = CalibrationRow { id, made_at, fingerprint: family, kind, body };
+    Store::open(&lab.store()).unwrap().append_calibration(&row).unwrap();
+}
+
 #[test]
 fn a_plan_that_repeats_too_little_for_its_tolerance_is_told_so_before_it_runs() {
     let lab = Lab::new();
     lab.plan(Plan::steady()).run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
-    let family = lab.session("@latest").header.fingerprint.family();
-    let mut body = calibration(family);
-    body["noise"]["within"] = json!(0.1);
-    let mut store = Store::open(&lab.store()).unwrap();
-    let row = CalibrationRow {
-        id: Uuid::from_u128(1),
-        made_at: Timestamp::UNIX_EPOCH,
-        fingerprint: family,
-        kind: CalibrationKind::Compare,
-        body,
-    };
-    store.append_calibration(&row).unwrap();
-    drop(store);
+    calibrate(&lab, CalibrationKind::Compare, 0.1);
     let ran = lab.run(&["run", "plan.toml", "--repeat", "3"]).exits(0);
     let (before, _) =
         ran.stderr.split_once("repetition 1 of 3").expect("a cold repetition is named as it ends");
@@ -109,6 +107,18 @@ fn a_plan_that_repeats_too_little_for_its_tolerance_is_told_so_before_it_runs() 
         before.contains("note: by calibration, sessions of 3 launches with nothing changed differ by up to")
     );
     assert!(before.contains("the tolerance of 3.0 % needs more launches, or `lab ab plan.toml`"), "{before}");
+}
+
+#[test]
+fn an_experiment_of_too_few_pairs_for_its_tolerance_is_told_so() {
+    let lab = Lab::new();
+    let four_pairs = ["ab", "plan.toml", "--pairs", "4"];
+    let before = lab.plan(Plan::steady()).run(&four_pairs);
+    assert!(!before.stderr.contains("by calibration"), "{before:#?}");
+    calibrate(&lab, CalibrationKind::Ab, 0.1);
+    lab.run(&four_pairs)
+        .says("note: by calibration, experiments of 4 pairs with nothing changed differ by up to 17.2 % here")
+        .says("the tolerance of 3.0 % needs more (`--pairs`)");
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What is decided of an experiment before its first launch, and what the sessions of both sides say of it.
 
 use anyhow::anyhow;
+use lab_compare::stopping::MOST_PAIRS;
 use lab_core::experiment::{Experiment, Layouts, Noise, Side, StoppingPlan};
 use lab_core::fingerprint::{Mode, PartKind};
+use lab_core::metric::speed;
 use lab_core::record::SessionHeader;
+use lab_core::tolerance::Tolerance;
 use lab_store::Store;
 
 use crate::bench::Bench;
@@ -105,4 +108,21 @@ pub(super) fn announce(headers: &[SessionHeader; 2], design: &Design, vary: Opti
     let [a, b] = headers.each_ref().map(|header| &header.plan_name);
     let plans = if a == b { a.clone() } else { format!("{a} against {b}") };
     say(&format!("{plans}: {what}, {}, at most {} pairs", design.mode, design.stopping.most()));
+}
+
+/// Says before anything runs that so few pairs cannot tell, where that is known.
+pub(super) fn warn(header: &SessionHeader, stopping: &StoppingPlan, store: &Store) -> Result<()> {
+    let Some(Tolerance::Relative(tolerance)) = header.tolerance(speed()) else { return Ok(()) };
+    let calibrations = store::calibrations(store, &header.fingerprint.family(), None)?;
+    if let Some(reach) = calibrations.too_few_pairs(stopping, tolerance) {
+        let most = stopping.most();
+        let advice = if most < MOST_PAIRS { "needs more (`--pairs`)" } else { "is finer than they can tell" };
+        say(&format!(
+            "note: by calibration, experiments of {most} pairs with nothing changed differ by up to {:.1} % here; the tolerance of \
+             {:.1} % {advice}",
+            reach * 100.0,
+            tolerance * 100.0
+        ));
+    }
+    Ok(())
 }
