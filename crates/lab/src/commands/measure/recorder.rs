@@ -99,9 +99,10 @@ impl Recorder {
 
 /// The command has ended and its summary is out: nothing is lost but the session when the user waits no longer.
 fn waiting(waiting: &Waiting<'_>) {
-    say(&format!("note: {waiting}; Ctrl-C leaves the session out"));
-    if let Err(error) = end_on_signals("/proc") {
-        say(&format!("note: Ctrl-C does nothing here: {error}"));
+    // Before the word of it: who reads that may press Ctrl-C at once.
+    match end_on_signals("/proc") {
+        Ok(()) => say(&format!("note: {waiting}; Ctrl-C leaves the session out")),
+        Err(error) => say(&format!("note: {waiting}; Ctrl-C does nothing: {error}")),
     }
 }
 
