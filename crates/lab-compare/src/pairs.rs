@@ -300,7 +300,8 @@ impl<'a> Turns<'a> {
         Self { turns, times: times(completed, turns), threads }
     }
 
-    /// Returns whether others took no more than their share: of a turn, or, in a prefill, of the execution. What the kernel does not tell is not held against it.
+    /// Returns whether others took no more than their share: of a turn, or, in a prefill, of the execution. What the kernel does
+    /// not tell is not held against it.
     fn is_quiet(&self, turn: usize, admitted: &[String]) -> bool {
         let (evidence, time_ns) = (&self.turns[turn].evidence, self.times[turn]);
         let Evidence { steal_ns, run_delay_ns, own_cpu_ns, waiting_cpu_ns, .. } = evidence;
