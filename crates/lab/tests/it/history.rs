@@ -209,7 +209,7 @@ fn experiments_from_build_to_build_add_up() {
     let lab = Lab::new();
     lab.plan(Plan::scripted()).run(&["run", "plan.toml"]).exits(0);
     lab.run(&["history", "plan.toml", "--experiments"]).exits(2).says("no paired experiment of plan");
-    for (token_us, name) in [(10_000, "one.toml"), (10_300, "two.toml"), (10_600, "three.toml")] {
+    for (token_us, name) in [(10_000, "one.toml"), (13_000, "two.toml"), (17_000, "three.toml")] {
         lab.plan(Plan::steady().set("engine.script.token_us", token_us));
         std::fs::rename(lab.path("plan.toml"), lab.path(name)).unwrap();
     }
