@@ -8,8 +8,11 @@ use crate::plan::Plan;
 /// A plan whose launches are warm, and whose verdict stands whatever other tests do to this machine meanwhile: that may take
 /// milliseconds of the 28 of a repetition.
 fn plan() -> Plan {
-    let busy = vec!["clock", "steal", "run-queue", "other-load"];
-    Plan::steady().set("run.warmup", 1).set("gate.admit", busy).set("tolerances.tokens_per_sec.percent", 25)
+    let busy = ["clock", "steal", "run-queue", "other-load", "involuntary-switches", "cpu-pressure"];
+    Plan::steady()
+        .set("run.warmup", 1)
+        .set("gate.admit", busy.to_vec())
+        .set("tolerances.tokens_per_sec.percent", 25)
 }
 
 /// A baseline of twelve launches.
