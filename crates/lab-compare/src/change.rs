@@ -107,10 +107,15 @@ impl Change {
         let [n_baseline, n_candidate] = self.n;
         let has = n_baseline.min(n_candidate);
         let needed = width.and_then(|width| {
-            launches_needed(&self.prospect, has, terms.each(), |low, high| {
+            let decides = |low: f64, high: f64| {
                 let (low, high) = (to_change(low), to_change(high));
                 place_beside(self.baseline, low, high, width, Direction::Neutral) != Verdict::Inconclusive
-            })
+            };
+            if decides(low, high) {
+                None
+            } else {
+                launches_needed(&self.prospect, has, terms.each(), decides)
+            }
         });
         ChangeInterval {
             scale,

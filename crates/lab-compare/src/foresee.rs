@@ -5,9 +5,9 @@ use std::fmt;
 use lab_core::calibration::{Calibration, Grouped, Rate};
 use lab_core::experiment::StoppingPlan;
 use lab_core::metric::{Metric, short_name};
-use lab_core::record::Session;
+use lab_core::record::{Session, SessionHeader};
 use lab_core::report::{Drift, PairedSupport, Scale, Support};
-use lab_core::tolerance::{Tolerance, change_in_words};
+use lab_core::tolerance::Tolerance;
 use statrs::distribution::{Continuous as _, ContinuousCDF as _, Normal};
 
 use crate::Policy;
@@ -21,6 +21,7 @@ use crate::number_line::{Verdict, place_beside};
 use crate::percentile;
 use crate::row;
 use crate::stopping::{self, CONFIDENCE, freedom, widening};
+use crate::summarize::figures;
 use crate::suspicion;
 
 /// Why no number of launches within a budget could call a candidate equivalent to a baseline.
@@ -30,6 +31,11 @@ pub enum Undecidable {
     Suspect {
         /// The rules of validity that made them suspect.
         rules: Vec<String>,
+    },
+    /// The gate names a metric of which the baseline's plan has no tolerance, and what has none is not judged.
+    NoTolerance {
+        /// Full id of the metric.
+        metric: String,
     },
     /// The interval of a metric would be too wide.
     Metric {
@@ -46,42 +52,56 @@ impl fmt::Display for Undecidable {
             Self::Suspect { rules } => {
                 write!(f, "repetitions of the baseline are suspect ({})", rules.join(", "))
             }
+            Self::NoTolerance { metric } => write!(
+                f,
+                "{}: the gate names it, and the baseline was measured without a tolerance of it",
+                short_name(metric)
+            ),
             Self::Metric { metric, reason } => write!(f, "{}: {reason}", short_name(metric)),
         }
     }
 }
 
 /// Returns why a candidate could not be called equivalent to a baseline even if it were the same, at any look of the stopping
-/// plan; nothing where it could. The candidate is taken to vary as the baseline does.
-pub fn undecidable(baseline: &Session, policy: &Policy, stopping: &StoppingPlan) -> Option<Undecidable> {
+/// plan; nothing where it could. The candidate is taken to vary as the baseline does; its header tells what its plan tolerates.
+pub fn undecidable(
+    baseline: &Session,
+    candidate: &SessionHeader,
+    policy: &Policy,
+    stopping: &StoppingPlan,
+) -> Option<Undecidable> {
     let (suspicions, _) = suspicion::of_sessions(baseline, baseline, policy);
     if !suspicions.is_empty() {
         return Some(Undecidable::Suspect { rules: suspicions.into_iter().map(|own| own.rule).collect() });
     }
     let gated = policy.gate.metrics.as_deref();
-    let judged: Vec<&Metric> = baseline
-        .header
-        .work
-        .metrics()
-        .filter(|metric| row::is_judged(metric, baseline, baseline, gated))
+    let metrics = || baseline.header.work.metrics();
+    let tolerance = |metric: &Metric| row::tolerance_of(metric, &baseline.header, candidate, gated);
+    let is_named = |metric: &Metric| gated.is_some_and(|gated| gated.contains(&metric.id()));
+    if let Some(metric) = metrics().find(|metric| is_named(metric) && tolerance(metric).is_none()) {
+        return Some(Undecidable::NoTolerance { metric: metric.id() });
+    }
+    let judged: Vec<(&Metric, Tolerance)> = metrics()
+        .filter(|metric| figures(baseline, metric).is_ok())
+        .filter_map(|metric| Some((metric, tolerance(metric)?)))
         .collect();
     let own = baseline.header.stopping().map_or(CONFIDENCE, |own| own.look_confidence);
     let together = own.max(stopping.look_confidence);
     let each = 1.0 - (1.0 - together) / judged.len().max(1) as f64;
-    let why = |metric: &&Metric| why_undecidable(metric, baseline, policy, &stopping.looks, each);
-    let of_metric =
-        |metric: &&Metric| why(metric).map(|reason| Undecidable::Metric { metric: metric.id(), reason });
-    judged.iter().find_map(of_metric)
+    judged.iter().find_map(|(metric, tolerance)| {
+        let reason = why_undecidable(metric, *tolerance, baseline, policy, &stopping.looks, each)?;
+        Some(Undecidable::Metric { metric: metric.id(), reason })
+    })
 }
 
 fn why_undecidable(
     metric: &Metric,
+    tolerance: Tolerance,
     baseline: &Session,
     policy: &Policy,
     looks: &[u32],
     confidence: f64,
 ) -> Option<String> {
-    let tolerance = baseline.header.tolerance(metric)?;
     if let Some(reason) = percentile::withheld(metric, [baseline; 2]) {
         return Some(format!("of the baseline {reason}"));
     }
@@ -114,10 +134,7 @@ fn why_undecidable(
     }
     let most = looks.last().copied().unwrap_or(n);
     let (low, high) = ends(most);
-    let words = |own: f64| match scale {
-        Scale::Relative => change_in_words(own, Some(tolerance)),
-        Scale::Absolute => format!("{own:+.3} {}", metric.unit),
-    };
+    let words = |own: f64| scale.in_words(own, Some(tolerance), metric.unit);
     let also: String = drifting.troubles().map(|own| format!(", {own}")).collect();
     Some(format!(
         "the baseline has {n} launches{also}: the interval of an unchanged candidate would reach from {} to {} after \

@@ -4,11 +4,12 @@ use lab_core::fingerprint::PartKind;
 use lab_core::metric::{Contract, Reading, short_name};
 use lab_core::record::ContractCoverage;
 use lab_core::report::{
-    ChangeInterval, Conclusion, Judgement, MetricComparison, Refusal, Report, Reservation, Scale, Side,
-    SlowLaunches,
+    ChangeInterval, Conclusion, Judgement, MetricComparison, Refusal, Report, Reservation, Side, SlowLaunches,
 };
 use lab_core::tolerance::change_in_words;
 
+use crate::number_line::Verdict;
+use crate::rule::verdict;
 use crate::stopping::{self, MOST_PAIRS};
 
 /// Returns the sentence: what was concluded, the changes that led there, and what the contract still lacks.
@@ -33,9 +34,18 @@ pub(crate) fn sentence(report: &Report) -> String {
     clauses.join("; ")
 }
 
+/// Returns whether the interval of a metric decides, whatever else keeps it from a verdict.
+fn is_decided(own: &MetricComparison) -> bool {
+    let usual = own.baseline.as_ref().map_or(0.0, |own| own.mean);
+    let place = |(tolerance, interval)| verdict(own.direction, tolerance, interval, usual);
+    let verdict = own.tolerance.zip(own.interval.value()).and_then(place);
+    verdict.is_some_and(|own| own != Verdict::Inconclusive)
+}
+
 /// Says what would decide, where the data are too few.
 pub(crate) fn advice(report: &Report) -> Option<String> {
-    let is_open = |own: &&MetricComparison| matches!(own.judgement, Judgement::Inconclusive { .. });
+    let is_open =
+        |own: &&MetricComparison| matches!(own.judgement, Judgement::Inconclusive { .. }) && !is_decided(own);
     let open: Vec<&MetricComparison> = report.metrics.iter().filter(is_open).collect();
     if report.conclusion != Conclusion::Inconclusive || open.is_empty() {
         return None;
@@ -200,10 +210,7 @@ fn amount(comparison: &MetricComparison) -> (String, String) {
         !matches!(comparison.judgement, Judgement::Within | Judgement::BeyondBetter | Judgement::BeyondWorse);
     if let (true, Reading::Value(interval)) = (by_interval, &comparison.interval) {
         let ChangeInterval { scale, estimate, low, high, confidence, .. } = interval;
-        let in_words = |own: f64| match scale {
-            Scale::Relative => change_in_words(own, comparison.tolerance),
-            Scale::Absolute => format!("{own:+.3} {}", comparison.unit),
-        };
+        let in_words = |own: f64| scale.in_words(own, comparison.tolerance, &comparison.unit);
         let percent = confidence * 100.0;
         let ends = format!("{percent:.0} % interval {} to {}, ", in_words(*low), in_words(*high));
         return (format!("by {}", in_words(*estimate)), ends);

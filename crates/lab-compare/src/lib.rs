@@ -178,8 +178,8 @@ fn judge(
     let reservations = match (policy.at_look, pairs) {
         (true, Some(_)) => Vec::new(),
         // Only the candidate is still being measured.
-        (true, None) => reservation::of_sessions(None, baseline, baseline, conclusion),
-        (false, _) => reservation::of_sessions(pairs, baseline, candidate, conclusion),
+        (true, None) => reservation::of_sessions(None, baseline, baseline, &metrics),
+        (false, _) => reservation::of_sessions(pairs, baseline, candidate, &metrics),
     };
     let is_in_doubt = !suspicions.is_empty() || !reservations.is_empty();
     let conclusion = if is_in_doubt { Conclusion::Inconclusive } else { conclusion };

@@ -9,7 +9,7 @@
 use lab_core::calibration::Grouped;
 use lab_core::report::Drift;
 
-/// Sessions of which a drift is known: from three, an interval at 95 % misses 9 % of the time, from five 6 % (docs/comparison.md).
+/// Sessions of which a drift is known: from three, an interval at 95 % misses 8.5 % of the time, from five 6 % (docs/comparison.md).
 const LEAST_SESSIONS: usize = 5;
 
 /// Returns what sessions differ by, from the launch means of each; unknown for fewer than five sessions.

@@ -59,8 +59,9 @@ pub struct Pairs {
     pub pairs: Vec<Pair>,
     /// Logarithm of the ratio of the uninterrupted repetitions in each pair that has some on both sides, in order.
     pub closing: Vec<f64>,
-    /// What they say, and how sure that is: those of each launch by themselves, or all together where each launch has one of
-    /// either side. None where nothing tells their spread.
+    /// What they say, and how sure that is: those of each launch by themselves, or all together where many launches have one of
+    /// either side. Of two launches, one that has a single one is no witness: two values hardly tell a spread. None where nothing
+    /// tells it.
     pub(crate) checks: Vec<Location>,
     /// What they say where there is one of either side, which nothing disturbed.
     pub(crate) single: Option<f64>,
@@ -85,7 +86,8 @@ impl Pairs {
         let closing: Vec<f64> = closing.collect();
         let of_launches = launches_of(baseline).filter_map(|launch| of_one_launch(sides, launch));
         let of_launches: Vec<Location> = of_launches.collect();
-        let checks = match of_launches.len() == closing.len() {
+        let checks = match of_launches.len() == closing.len() || !of_launches.is_empty() && closing.len() < 3
+        {
             true => of_launches,
             false => location_of(&closing, 0).into_iter().collect(),
         };

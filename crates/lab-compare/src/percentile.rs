@@ -13,10 +13,13 @@ fn share_of(metric: &Metric) -> Option<f64> {
     (digits > 0 && digits < 100).then(|| f64::from(digits) / 100.0)
 }
 
-/// Returns why nothing is said of a percentile metric: one side has too few independent samples. Nothing where both have
-/// enough, and for metrics that are no percentiles.
+/// Returns why nothing is said of a percentile metric: one side has too few independent samples, or was imported, and documents do not
+/// tell their number. Nothing where both have enough, and for metrics that are no percentiles.
 pub(crate) fn withheld(metric: &Metric, sides: [&Session; 2]) -> Option<String> {
     let share = share_of(metric)?;
+    if sides.iter().any(|side| side.header.work.import().is_some()) {
+        return Some("nobody tells how many independent samples an imported percentile rests on".to_owned());
+    }
     let floor = (LEAST_BEYOND / share.min(1.0 - share)).ceil();
     let n = sides.map(independent_gaps).into_iter().fold(f64::INFINITY, f64::min).floor();
     (n < floor).then(|| format!("it rests on {n} independent samples, and {floor} are needed"))

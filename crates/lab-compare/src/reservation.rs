@@ -2,7 +2,7 @@
 
 use lab_core::metric::speed;
 use lab_core::record::{Session, SessionStatus};
-use lab_core::report::{Conclusion, Reservation};
+use lab_core::report::{Judgement, MetricComparison, Reservation};
 use lab_core::tolerance::Tolerance;
 
 use crate::pairs::Pairs;
@@ -15,9 +15,10 @@ pub(crate) fn of_sessions(
     pairs: Option<&Pairs>,
     baseline: &Session,
     candidate: &Session,
-    conclusion: Conclusion,
+    metrics: &[MetricComparison],
 ) -> Vec<Reservation> {
-    let is_loss = matches!(conclusion, Conclusion::Regressed | Conclusion::NotReproduced);
+    let is_loss =
+        metrics.iter().any(|own| matches!(own.judgement, Judgement::Regressed | Judgement::BeyondWorse));
     let sides = [baseline, candidate].into_iter().filter(|_| !is_loss);
     let ended = sides.filter_map(ended_otherwise);
     ended.chain(pairs.and_then(|pairs| unconfirmed(pairs, baseline, candidate))).collect()
@@ -52,7 +53,7 @@ fn unconfirmed(pairs: &Pairs, baseline: &Session, candidate: &Session) -> Option
 /// Returns the relative change of speed that matters to two sessions: a tolerance in tokens per second is that share of the
 /// baseline's mean. 0 where they name none.
 pub(crate) fn speed_tolerance(baseline: &Session, candidate: &Session) -> f64 {
-    match tolerance_of(speed(), baseline, candidate, None) {
+    match tolerance_of(speed(), &baseline.header, &candidate.header, None) {
         Some(Tolerance::Relative(share)) => share,
         Some(Tolerance::Absolute(width)) => figures(baseline, speed()).map_or(0.0, |own| width / own.mean),
         None => 0.0,

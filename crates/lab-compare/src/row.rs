@@ -1,7 +1,7 @@
 //! One metric of a comparison: which tolerance governs it, and what follows from the figures of both sides.
 
 use lab_core::metric::{Metric, Reading};
-use lab_core::record::Session;
+use lab_core::record::{Session, SessionHeader};
 use lab_core::report::{Judgement, MetricComparison, PointRule, Refusal, Rule, Suspicion};
 use lab_core::summary::Summary;
 use lab_core::tolerance::Tolerance;
@@ -28,7 +28,7 @@ pub(crate) fn judge(
     terms: &Terms<'_>,
 ) -> Row {
     let [ours, theirs] = [baseline, candidate].map(|session| figures(session, metric));
-    let tolerance = tolerance_of(metric, baseline, candidate, terms.gated);
+    let tolerance = tolerance_of(metric, &baseline.header, &candidate.header, terms.gated);
     let withheld = percentile::withheld(metric, [baseline, candidate]);
     let interval = match &withheld {
         Some(reason) => Reading::Unavailable(reason.clone()),
@@ -70,15 +70,15 @@ pub(crate) fn judge(
 /// Returns the tolerance that governs a metric of two sessions; none for one that is not among the gated ones.
 pub(crate) fn tolerance_of(
     metric: &Metric,
-    baseline: &Session,
-    candidate: &Session,
+    baseline: &SessionHeader,
+    candidate: &SessionHeader,
     gated: Option<&[String]>,
 ) -> Option<Tolerance> {
     let id = metric.id();
     if gated.is_some_and(|gated| !gated.contains(&id)) {
         return None;
     }
-    let own = [baseline, candidate].map(|session| session.header.tolerance(metric));
+    let own = [baseline, candidate].map(|header| header.tolerance(metric));
     governing_tolerance(metric.tolerance, own[0], own[1])
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn is_judged(
     candidate: &Session,
     gated: Option<&[String]>,
 ) -> bool {
-    tolerance_of(metric, baseline, candidate, gated).is_some()
+    tolerance_of(metric, &baseline.header, &candidate.header, gated).is_some()
         && [baseline, candidate].iter().all(|session| figures(session, metric).is_ok())
 }
 

@@ -73,7 +73,7 @@ fn by_interval(
 }
 
 /// Places an interval on the number line of its tolerance; nothing where the two are on different scales.
-fn verdict(
+pub(crate) fn verdict(
     direction: Direction,
     tolerance: Tolerance,
     interval: &ChangeInterval,

@@ -1,15 +1,18 @@
 //! What one paired experiment after the other found, and what that comes to: a drift of many small steps, each of them
 //! equivalent.
 
+use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Reading;
 use lab_core::record::Session;
+use lab_core::work::Work;
 
 use crate::change::few;
 use crate::location::Location;
 use crate::pairs::Pairs;
+use crate::reservation::speed_tolerance;
 use crate::stopping::{CONFIDENCE, Look, effect};
 
-/// What one experiment found of speed.
+/// What one experiment found: of speed, or of the elapsed time of a command.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Pairs that count.
@@ -17,23 +20,29 @@ pub struct Step {
     /// Its change, with the interval that its stopping plan grants.
     pub change: Look,
     /// The change from the first step's A to this one's B, as if each step began where the one before it ended: log-ratios add up,
-    /// and so do the squares of their standard errors. With an interval at 95 %.
+    /// and so do the squares of their standard errors, of the pairs that [`unstopped`] takes. With an interval at 95 %.
     pub sum: Look,
     /// Whether it began with the very engine that the step before it ended with.
     pub is_linked: bool,
 }
 
-/// Returns the step of each experiment (A and B), in the order given, or why it shows none. Pairs are left out for outside evidence
-/// but for the rules that are admitted.
+/// Returns the step of each experiment (A and B), in the order given, or why it shows none: too few pairs, or uninterrupted repetitions
+/// that contradict them. Pairs are left out for outside evidence but for the rules that are admitted.
 pub fn steps(experiments: &[[Session; 2]], admitted: &[String]) -> Vec<Reading<Step>> {
     let mut sum: Option<Location> = None;
     let mut last = None;
     let step = |[a, b]: &[Session; 2]| -> Result<Step, String> {
         let experiment = a.header.experiment.as_ref().ok_or("it is no experiment")?;
-        let log_ratios = Pairs::of(a, b, admitted).log_ratios();
+        let pairs = Pairs::of(a, b, admitted);
+        if pairs.is_contradicted(speed_tolerance(a, b)) {
+            return Err("uninterrupted repetitions contradict the pairs".to_owned());
+        }
+        let log_ratios = of_metric(&pairs, &a.header.work);
         let n_pairs = log_ratios.len();
         let own = effect(&log_ratios, experiment.noise).ok_or_else(|| few(n_pairs, "pair"))?;
-        let total = sum.map_or(own, |sum| sum.plus(own));
+        let unstopped = unstopped(&log_ratios, &experiment.stopping, experiment.noise);
+        let unstopped = unstopped.ok_or_else(|| few(n_pairs, "pair"))?;
+        let total = sum.map_or(unstopped, |sum| sum.plus(unstopped));
         sum = Some(total);
         let began_with = Some(a.header.fingerprint.engine.digest());
         let is_linked = last.is_none() || last == began_with;
@@ -46,6 +55,21 @@ pub fn steps(experiments: &[[Session; 2]], admitted: &[String]) -> Vec<Reading<S
         })
     };
     experiments.iter().map(step).map(Reading::from).collect()
+}
+
+/// Returns what the pairs up to the first look say, which no look decided on; nothing for fewer than two.
+///
+/// An experiment that ends as soon as it is decided ends early where chance led it to a decision: its last estimate leans towards what
+/// was decided, little by itself, and as many times as much in a sum (`docs/history.md`).
+pub fn unstopped(log_ratios: &[f64], stopping: &StoppingPlan, noise: Noise) -> Option<Location> {
+    let first = stopping.looks.first().map_or(log_ratios.len(), |look| *look as usize);
+    effect(&log_ratios[..first.min(log_ratios.len())], noise)
+}
+
+/// Returns the log-ratios of what a session is judged by. Those of pairs are of speed, and a command has an elapsed time.
+fn of_metric(pairs: &Pairs, work: &Work) -> Vec<f64> {
+    let sign = if matches!(work, Work::Command(_)) { -1.0 } else { 1.0 };
+    pairs.log_ratios().iter().map(|own| sign * own).collect()
 }
 
 fn look(location: Location, confidence: f64) -> Look {
@@ -95,6 +119,32 @@ mod tests {
         assert!(width(found[2].sum) > width(found[1].sum) && width(found[1].sum) > 0.0, "{found:?}");
         assert_eq!(found.iter().map(|own| own.is_linked).collect::<Vec<_>>(), [true, true, false]);
         assert!(found.iter().all(|own| own.n_pairs == 4));
+    }
+
+    #[test]
+    fn what_looks_decided_on_is_no_part_of_the_sum() {
+        let mut sides = experiment(&[20_400, 20_500, 20_300, 20_400, 20_000, 20_010], ["1", "2"]);
+        for side in &mut sides {
+            side.header.experiment.as_mut().unwrap().stopping.looks = vec![4, 6];
+        }
+        let [all, first] = [6, 4].map(|n| [20_400, 20_500, 20_300, 20_400, 20_000, 20_010][..n].to_vec());
+        let change =
+            |gaps: &[u64]| steps(&[experiment(gaps, ["1", "2"])], &[])[0].value().unwrap().change.change;
+        let step = *steps(&[sides], &[])[0].value().unwrap();
+        assert!((step.sum.change - change(&first)).abs() < 1e-12, "{step:?}");
+        assert!((step.change.change - change(&all)).abs() < 1e-12, "{step:?}");
+    }
+
+    #[test]
+    fn a_command_that_takes_longer_has_a_longer_elapsed_time() {
+        let side = |which: Side, elapsed_ms: &[u64]| {
+            let mut session = fixtures::command_session(1 + which as u128, elapsed_ms);
+            session.header.experiment = Some(fixtures::experiment(which));
+            session
+        };
+        let sides = [side(Side::A, &[100; 4]), side(Side::B, &[110, 111, 109, 110])];
+        let change = steps(&[sides], &[])[0].value().unwrap().change.change;
+        assert!((0.09..0.11).contains(&change), "{change}");
     }
 
     #[test]

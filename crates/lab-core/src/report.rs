@@ -13,7 +13,7 @@ use crate::fingerprint::{Difference, Mode, PartKind};
 use crate::metric::{Direction, Reading};
 use crate::record::ContractCoverage;
 use crate::summary::Summary;
-use crate::tolerance::Tolerance;
+use crate::tolerance::{Tolerance, change_in_words};
 
 pub use refusal::Refusal;
 pub use reservation::Reservation;
@@ -312,6 +312,16 @@ pub enum Scale {
     Relative,
     /// The metric's own unit.
     Absolute,
+}
+
+impl Scale {
+    /// Writes a change: a share as per cent, on the side of the tolerance that it lies on, and any other in the metric's unit.
+    pub fn in_words(self, change: f64, tolerance: Option<Tolerance>, unit: &str) -> String {
+        match self {
+            Self::Relative => change_in_words(change, tolerance),
+            Self::Absolute => format!("{change:+.3} {unit}"),
+        }
+    }
 }
 
 /// What the contract's point rule says: does the change of means lie within the tolerance?

@@ -8,7 +8,7 @@ use crate::history::HistoryEngine;
 /// Schema id of the document.
 pub const STEPS_SCHEMA: &str = "lab.steps.v1";
 
-/// The paired experiments of a plan, and what their changes of speed come to.
+/// The paired experiments of a plan, and what their changes come to: of speed, or of the elapsed time of a command.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct StepsDocument {
     /// Always `lab.steps.v1`.
@@ -47,7 +47,8 @@ pub struct StepBlock {
     pub pairs: usize,
     /// Relative change of B against A, with the interval that the stopping plan grants; null without one.
     pub change: Option<ChangeBounds>,
-    /// Change from the first engine to this one, as if each step began where the one before it ended, with an interval at 95 %.
+    /// Change from the first engine to this one, as if each step began where the one before it ended, of the pairs up to each first
+    /// look, with an interval at 95 %.
     pub sum: Option<ChangeBounds>,
     /// Whether it began with the very engine that the step before it ended with.
     pub linked: bool,

@@ -33,7 +33,7 @@ const SESSIONS: &str = "
     AND json_extract(part.identity, '$.settings.delay') IS NULL
     ORDER BY started_at, id";
 
-/// Sides A of experiments whose two sides differ in the engine alone, and in which no loss was planted.
+/// Sides A of experiments whose two sides differ in the engine and in nothing else, and in which no loss was planted.
 const EXPERIMENTS: &str = "
     SELECT a.id, a.model_part, a.plan_part, a.backend_part, a.hardware_part
     FROM session a
@@ -42,6 +42,7 @@ const EXPERIMENTS: &str = "
     WHERE a.plan_name = ?1
     AND json_extract(a.body, '$.experiment.side') = 'a'
     AND b.id = json_extract(a.body, '$.experiment.other')
+    AND a.engine_part <> b.engine_part
     AND json_extract(part.identity, '$.settings.delay') IS NULL
     ORDER BY a.started_at, a.id";
 
@@ -56,8 +57,8 @@ impl Store {
     }
 
     /// Returns the families in which plans of this name were measured in paired experiments, the one with the newest first; their
-    /// sessions are the sides A. Experiments whose sides differ in more than the engine are none of them, nor those in which a
-    /// loss was planted.
+    /// sessions are the sides A. Experiments whose sides are equal or differ in more than the engine are none of them, nor those
+    /// in which a loss was planted.
     ///
     /// # Errors
     ///
@@ -176,7 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn experiments_are_found_by_their_sides_unless_a_loss_was_planted_or_more_than_the_engine_differs() {
+    fn experiments_are_found_by_their_sides_where_the_engine_and_nothing_else_differs_and_no_loss_was_planted()
+     {
         let sides = |n: u32, edit: &dyn Fn(&mut SessionHeader)| {
             let [mut a, mut b] = [sibling(n), sibling(n + 1)];
             edit(&mut b);
@@ -191,11 +193,12 @@ mod tests {
             }
         };
         let newer = sides(2, &engine("version", "0.2.0".into()));
+        let equal = sides(8, &|_| ());
         let planted = sides(4, &engine("settings", serde_json::json!({ "delay": "uniform:0.06" })));
         let elsewhere = sides(6, &|own| {
             own.fingerprint.hardware.identity.insert("cpu_model".to_owned(), "Example CPU 9001".into());
         });
-        let headers: Vec<SessionHeader> = [newer, planted, elsewhere].into_iter().flatten().collect();
+        let headers: Vec<SessionHeader> = [newer, planted, elsewhere, equal].into_iter().flatten().collect();
         let scratch = record(&[&[sibling(1)], headers.as_slice()].concat());
         let found = scratch.store.experiments("plan-1").unwrap();
         assert_eq!(found.iter().map(|own| own.sessions.as_slice()).collect::<Vec<_>>(), [[id(2)]]);

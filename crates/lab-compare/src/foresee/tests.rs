@@ -24,24 +24,46 @@ fn only_speed(drifts: &[(String, Drift)]) -> Policy {
 fn a_baseline_that_varies_too_much_for_its_launches_decides_nothing() {
     let stopping = stopping::plan(36);
     let why = |speeds: &[f64]| {
-        undecidable(&baseline(speeds), &only_speed(&[]), &stopping).map(|own| own.to_string())
+        undecidable(&baseline(speeds), &baseline(speeds).header, &only_speed(&[]), &stopping)
+            .map(|own| own.to_string())
     };
     assert_eq!(why(&[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]), None);
     let said = why(&[50.0, 52.0, 48.0, 51.0, 49.0]).unwrap();
     assert!(said.starts_with("tokens_per_sec: the baseline has 5 launches: the interval"), "{said}");
     assert!(said.ends_with("after 36 launches (tolerance 3 %)"), "{said}");
+    let [even, mut tighter] = [[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]; 2].map(|own| baseline(&own));
+    tighter.header.tolerances.push((speed().id(), Tolerance::Relative(0.001)));
+    let said = undecidable(&even, &tighter.header, &only_speed(&[]), &stopping).unwrap().to_string();
+    assert!(said.ends_with("(tolerance 0.1 %)"), "the tighter tolerance of both holds: {said}");
     let said = why(&[50.0]).unwrap();
     assert_eq!(said, "tokens_per_sec: there is a single launch, and one value has no spread of the baseline");
+}
+
+#[test]
+fn a_gated_metric_that_the_baseline_has_no_tolerance_of_is_never_judged() {
+    let even = baseline(&[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]);
+    let mut candidate = even.header.clone();
+    let mut policy = only_speed(&[]);
+    let ttft = "lab.v1/ttft_ms".to_owned();
+    candidate.tolerances.push((ttft.clone(), Tolerance::Relative(0.1)));
+    policy.gate.metrics.as_mut().unwrap().push(ttft);
+    let said = undecidable(&even, &candidate, &policy, &stopping::plan(36)).unwrap().to_string();
+    assert_eq!(
+        said,
+        "lab.v1/ttft_ms: the gate names it, and the baseline was measured without a tolerance of it"
+    );
 }
 
 #[test]
 fn drift_alone_can_keep_from_a_decision() {
     let quiet = baseline(&[50.0, 50.2, 49.8, 50.1, 49.9, 50.0, 50.1, 49.9]);
     let drift = Drift::Known { standard_deviation: 0.02, sessions: 5, serial_correlation: 0.0 };
-    let why = undecidable(&quiet, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36)).unwrap();
+    let why = undecidable(&quiet, &quiet.header, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36))
+        .unwrap();
     assert!(why.to_string().contains("8 launches, sessions drift: "), "{why}");
     let drift = Drift::Known { standard_deviation: 0.02, sessions: 5, serial_correlation: 0.2 };
-    let why = undecidable(&quiet, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36)).unwrap();
+    let why = undecidable(&quiet, &quiet.header, &only_speed(&[(speed().id(), drift)]), &stopping::plan(36))
+        .unwrap();
     assert!(
         why.to_string().contains("8 launches, neighbouring launches correlate, sessions drift: "),
         "{why}"

@@ -229,6 +229,13 @@ fn uninterrupted_repetitions_are_apart_from_the_pairs_and_may_contradict_them() 
         assert_eq!((twice.pairs.len(), twice.closing.len()), (6, 2));
         assert_eq!(twice.is_contradicted(0.03), expected, "both launches must say so");
     }
+    let [mut again_a, mut again_b] = [a.clone(), with_closing(Side::B, [22_000, 22_010])];
+    launch_again(&mut again_a, [20_000, 20_010]);
+    launch_again(&mut again_b, [22_500, 22_000]);
+    again_b.repetitions.pop();
+    let thin = Pairs::of(&again_a, &again_b, &[]);
+    assert_eq!(thin.closing.len(), 2);
+    assert!(thin.is_contradicted(0.03), "a launch with a single one takes nothing back");
     let unsure = Pairs::of(&a, &with_closing(Side::B, [20_000, 24_000]), &[]);
     assert!(!unsure.is_contradicted(0.03), "their own spread says how little they know");
     assert!(!unsure.is_confirmed(0.03), "more of them would tell");

@@ -3,7 +3,7 @@ use lab_core::fixtures::{self, quiet_turn};
 use lab_core::gate::CheckOutcome;
 use lab_core::plan::{GateSpec, InconclusiveGate};
 use lab_core::record::{Completed, Outcome, RecordedRepetition, RepetitionKind};
-use lab_core::report::Report;
+use lab_core::report::{Conclusion, Report, Rule};
 use lab_core::validity::Validity;
 
 use super::*;
@@ -43,6 +43,11 @@ fn what_did_not_end_as_planned_shows_a_loss_or_nothing() {
         assert_eq!(the_other_way.conclusion, Conclusion::Inconclusive, "neither side may be cut");
         let slower = ended(session(2, 22_000), status);
         assert_eq!(compare(&baseline, &slower, &policy()).conclusion, Conclusion::Regressed, "{status}");
+        let by_contract = Policy { rule: Rule::Contract, ..policy() };
+        let by_contract =
+            |gap_us| compare(&baseline, &ended(session(2, gap_us), status), &by_contract).conclusion;
+        assert_eq!(by_contract(22_000), Conclusion::NotReproduced, "{status}");
+        assert_eq!(by_contract(18_000), Conclusion::Inconclusive, "whoever stops early may look better");
     }
     let unfinished = Session { end: None, ..session(2, 20_000) };
     assert_eq!(compare(&baseline, &unfinished, &policy()).conclusion, Conclusion::Inconclusive);

@@ -7,16 +7,18 @@
 #![expect(clippy::print_stdout, reason = "the tables of the documentation")]
 #![expect(clippy::float_cmp, reason = "rows are found again by the figures they were made of")]
 
+mod estimators;
+mod sessions;
+mod steps;
+
 use crate::recorded::{Drawn, Recorded};
 use crate::simulation::{Draw, Source, Tally, World};
-use lab_compare::drift::Drifting;
-use lab_compare::location::{location, location_of, n_trimmed, t_quantile};
-use lab_compare::noise::{components, drift};
-use lab_compare::number_line::{Verdict, place};
-use lab_compare::stopping::{Look, plan, until};
+use lab_compare::location::location;
+use lab_compare::noise::components;
+use lab_compare::number_line::Verdict;
+use lab_compare::stopping::{Look, plan};
 use lab_core::experiment::{Noise, StoppingPlan};
 use lab_core::metric::Direction;
-use lab_core::report::Scale;
 
 /// A debug build is thirty times as slow, and proves the same with wider bounds.
 const N_TRIALS: u32 = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
@@ -379,201 +381,10 @@ fn all_looks_together_hold_the_truth_as_often_as_is_claimed() {
     }
 }
 
-/// `lab run --until decided-against`: a baseline that is there, and a candidate that is looked at launch after launch.
-#[test]
-fn a_session_measured_until_it_is_decided_is_wrong_no_more_often() {
-    println!(
-        "| launches of the baseline | true change | some look misses | regressed | equivalent | median launches |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- |");
-    let stopping = until(36);
-    for n_baseline in [5, 12, 36] {
-        for change in [0.0, -0.03, -0.06] {
-            let (mut missed, mut red, mut green) = (0, 0, 0);
-            let mut lengths = Vec::new();
-            for trial in 0..N_TRIALS {
-                let mut draw = Draw::new(8, trial);
-                let launches = |draw: &mut Draw, n: u32, level: f64| {
-                    (0..n).map(|_| level + 0.02 * draw.normal()).collect::<Vec<f64>>()
-                };
-                let ours = location(&launches(&mut draw, n_baseline, 0.0)).expect("five launches");
-                let (mut theirs, mut is_decided, mut misses) = (Vec::new(), false, false);
-                for look in &stopping.looks {
-                    let n_more = look - u32::try_from(theirs.len()).expect("a small count");
-                    theirs.extend(launches(&mut draw, n_more, f64::ln_1p(change)));
-                    let change_found = ours.to(location(&theirs).expect("four launches"));
-                    let (low, high) = change_found.interval(stopping.look_confidence);
-                    misses |= low > f64::ln_1p(change) || high < f64::ln_1p(change);
-                    let verdict = place(low.exp_m1(), high.exp_m1(), TOLERANCE, Direction::Higher);
-                    if !is_decided && verdict != Verdict::Inconclusive {
-                        is_decided = true;
-                        red += u32::from(verdict == Verdict::Regressed);
-                        green += u32::from(verdict == Verdict::Equivalent);
-                        lengths.push(*look);
-                    }
-                }
-                missed += u32::from(misses);
-                lengths.extend((!is_decided).then_some(stopping.most()));
-            }
-            lengths.sort_unstable();
-            let [missed, red, green] = [missed, red, green].map(|k| Tally { k, n: N_TRIALS });
-            println!(
-                "| {n_baseline} | {:.0} % | {missed} | {red} | {green} | {} |",
-                change * 100.0,
-                lengths[lengths.len() / 2]
-            );
-            assert!(missed.is_compatible_with_at_most(0.05), "{n_baseline} {change}: missed {missed}");
-            assert!(change != 0.0 || red.is_compatible_with_at_most(0.01), "{n_baseline}: regressed {red}");
-            assert!(
-                change != -0.03 || green.is_compatible_with_at_most(0.05),
-                "{n_baseline}: equivalent {green}"
-            );
-        }
-    }
-}
-
 /// Returns the confidence at which the interval of these values has 0 as one of its ends.
 fn confidence_to_hold(values: &[f64]) -> f64 {
     use statrs::distribution::{ContinuousCDF as _, StudentsT};
     let own = location(values).expect("four values or more");
     let t = (own.centre / own.standard_error).abs();
     2.0 * StudentsT::new(0.0, 1.0, own.degrees_of_freedom).expect("three or more").cdf(t) - 1.0
-}
-
-/// How wide the interval of ten pairs is on average, and how often it misses, for the estimators that were weighed.
-#[test]
-fn estimators_are_compared_on_what_launches_do() {
-    println!("| estimator, 10 pairs, 95 % | world | misses | mean half-width |");
-    println!("| --- | --- | --- | --- |");
-    let trimmed = |n_aside: usize| {
-        move |values: &[f64], _: &mut Draw| location_of(values, n_aside).expect("ten values").interval(0.95)
-    };
-    let estimators: [(&str, &Interval); 7] = [
-        ("mean", &trimmed(0)),
-        ("1 aside", &trimmed(1)),
-        ("2 aside", &trimmed(2)),
-        ("3 aside", &trimmed(3)),
-        ("median, by signs", &by_signs),
-        ("Hodges and Lehmann", &by_signed_ranks),
-        ("mean, bootstrap", &by_bootstrap),
-    ];
-    let all = worlds().into_iter().chain(unsteady_worlds());
-    for (index, (name, world)) in all.enumerate() {
-        for (estimator, interval) in estimators {
-            let (mut missed, mut width) = (0, 0.0);
-            for trial in 0..N_TRIALS {
-                let mut draw = Draw::new(6, trial);
-                let values: Vec<f64> = world.series(&mut draw, 0.0).take(10).collect();
-                let (low, high) = interval(&values, &mut draw);
-                missed += u32::from(low > 0.0 || high < 0.0);
-                width += (high - low) / 2.0;
-            }
-            let missed = Tally { k: missed, n: N_TRIALS };
-            println!("| {estimator} | {name} | {missed} | {:.2} % |", width / f64::from(N_TRIALS) * 100.0);
-            // What the rule uses must be honest in every world of independent pairs: 5 % and what ten values cannot know of
-            // their spread.
-            let is_ours = estimator == "1 aside" && index < worlds().len();
-            assert!(!is_ours || missed.is_compatible_with_at_most(0.06), "{name}: {missed}");
-        }
-    }
-    assert_eq!(n_trimmed(10), 1);
-}
-
-/// An interval of a few values, at 95 % or as near above it as it can.
-type Interval = dyn Fn(&[f64], &mut Draw) -> (f64, f64);
-
-/// The median between two order statistics: of ten, the second and the ninth hold it in 1 - 22/1024 of samples.
-fn by_signs(values: &[f64], _: &mut Draw) -> (f64, f64) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (sorted[1], sorted[sorted.len() - 2])
-}
-
-/// The median of all averages of two values, between the ninth smallest and the ninth greatest of ten values' 55: Wilcoxon's
-/// signed ranks are 8 or less in 25 of 1,024 orders (Hollander and Wolfe 1999, "Nonparametric Statistical Methods", table A.4).
-fn by_signed_ranks(values: &[f64], _: &mut Draw) -> (f64, f64) {
-    let pairs = values
-        .iter()
-        .enumerate()
-        .flat_map(|(index, one)| values[index..].iter().map(move |other| f64::midpoint(*one, *other)));
-    let mut averages: Vec<f64> = pairs.collect();
-    averages.sort_by(f64::total_cmp);
-    (averages[8], averages[averages.len() - 9])
-}
-
-/// The percentiles of the means of 400 samples drawn from the values.
-fn by_bootstrap(values: &[f64], draw: &mut Draw) -> (f64, f64) {
-    let n = values.len();
-    let mut means: Vec<f64> =
-        (0..400).map(|_| (0..n).map(|_| values[draw.below(n)]).sum::<f64>() / n as f64).collect();
-    means.sort_by(f64::total_cmp);
-    (means[9], means[390])
-}
-
-/// Two separate sessions, as `lab compare` judges them: five launches a side and more, with and without drift.
-#[test]
-fn separate_sessions_are_judged_by_launches_and_drift() {
-    println!(
-        "| launches a side | launch sd | correlation | session sd | sessions it is known from | misses | called different | equivalent | naive \
-         rule: beyond 3 % |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for (n, spread, rho, drifts) in [
-        (5, 0.10, 0.0, 0.0),
-        (5, 0.07, 0.0, 0.0),
-        (5, 0.02, 0.0, 0.0),
-        (50, 0.07, 0.0, 0.0),
-        (5, 0.07, 0.0, 0.02),
-        (50, 0.07, 0.0, 0.02),
-        (400, 0.07, 0.0, 0.02),
-        (5, 0.07, 0.2, 0.02),
-        (50, 0.07, 0.2, 0.0),
-        (50, 0.07, 0.2, 0.02),
-    ] {
-        for n_known in [0, 3, 5, 12] {
-            if drifts == 0.0 && rho == 0.0 && n_known > 0 {
-                continue;
-            }
-            let (mut missed, mut different, mut green, mut naive) = (0, 0, 0, 0);
-            for trial in 0..N_TRIALS {
-                let mut draw = Draw::new(7, trial);
-                let mut session = || {
-                    let level = drifts * draw.normal();
-                    let mut own = draw.normal();
-                    let next = |_| {
-                        let value = level + spread * own;
-                        own = rho * own + (1.0_f64 - rho * rho).sqrt() * draw.normal();
-                        value
-                    };
-                    (0..n).map(next).collect::<Vec<f64>>()
-                };
-                let (ours, theirs) = (session(), session());
-                let of = |values: &[f64]| location(values).expect("five launches");
-                // The baseline is one of the sessions that drift is known from, as it is in a store.
-                let speeds = |logs: &Vec<f64>| logs.iter().map(|own| own.exp()).collect::<Vec<f64>>();
-                let history: Vec<Vec<f64>> =
-                    (1..n_known).map(|_| speeds(&session())).chain([speeds(&ours)]).collect();
-                let drifting = Drifting::new(drift(&history), Scale::Relative, 0.0);
-                let change = drifting.held_by(of(&ours).to(of(&theirs)));
-                let (low, high) = change.interval(0.95);
-                let verdict = place(low.exp_m1(), high.exp_m1(), TOLERANCE, Direction::Higher);
-                missed += u32::from(low > 0.0 || high < 0.0);
-                different += u32::from(matches!(verdict, Verdict::Regressed | Verdict::Improved));
-                green += u32::from(verdict == Verdict::Equivalent);
-                let mean = |values: &[f64]| values.iter().map(|own| own.exp()).sum::<f64>() / f64::from(n);
-                naive += u32::from((mean(&theirs) / mean(&ours) - 1.0) < -TOLERANCE);
-            }
-            let [missed, different, green, naive] =
-                [missed, different, green, naive].map(|k| Tally { k, n: N_TRIALS });
-            println!(
-                "| {n} | {:.0} % | {rho} | {:.0} % | {n_known} | {missed} | {different} | {green} | {naive} |",
-                spread * 100.0,
-                drifts * 100.0
-            );
-        }
-    }
-    // The quantile that the intervals rest on, against SciPy: scipy.stats.t.ppf(0.975, [3, 8.5, 39]).
-    for (freedom, expected) in [(3.0, 3.182_446_305_284_263), (39.0, 2.022_690_911_673_474)] {
-        assert!((t_quantile(0.95, freedom) - expected).abs() < 1e-8);
-    }
 }

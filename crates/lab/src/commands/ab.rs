@@ -243,6 +243,10 @@ impl Ready<'_> {
         Ok(match status {
             SessionStatus::Interrupted => Exit::Interrupted,
             SessionStatus::Failed => Exit::RunFailed,
+            _ if ![&a, &b].into_iter().all(Session::has_usable) => {
+                say("error: every repetition of a side is invalid (`lab rules` explains the rules)");
+                Exit::RunFailed
+            }
             _ => compare::exit_of_report(&report),
         })
     }

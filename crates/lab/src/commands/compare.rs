@@ -7,7 +7,7 @@ use lab_core::experiment::Side;
 use lab_core::fingerprint::PartKind;
 use lab_core::plan::GateSpec;
 use lab_core::record::Session;
-use lab_core::report::{Conclusion, Report, Rule};
+use lab_core::report::{Conclusion, Refusal, Report, Rule};
 use lab_core::validity::{RULES, find};
 use lab_formats::{page, report_json, table};
 use lab_runner::Decision;
@@ -114,12 +114,14 @@ pub(crate) const fn exit_of(conclusion: Conclusion) -> Exit {
     }
 }
 
-/// Returns whether more launches could change nothing about what is concluded: where it is decided, and where suspect
-/// repetitions keep from every verdict. What the contract's rule says is asked once, at the end: it has no interval that would
+/// Returns whether more launches could change nothing about what is concluded: where it is decided or refused, and where suspect
+/// repetitions keep from every verdict. Where none has counted yet, the next one may. What the contract's rule says is asked once, at the end: it has no interval that would
 /// hold over several looks.
 pub(crate) fn decision(report: &Report) -> Decision {
     let is_suspect = report.suspicions.iter().any(|own| !own.energy_only);
+    let is_missing = |own: &Refusal| matches!(own, Refusal::NothingCompleted { .. });
     match report.conclusion {
+        Conclusion::Refused if report.refusals.iter().all(is_missing) => Decision::Continue,
         Conclusion::Equivalent | Conclusion::Improved | Conclusion::Regressed | Conclusion::Refused => {
             Decision::Stop
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Lab, Ran};
 use crate::plan::Plan;
 use crate::schema;
-use crate::world::Procfs;
+use crate::world::{Procfs, Thief};
 
 fn ab(lab: &Lab, further: &[&str]) -> Ran {
     lab.plan(Plan::steady()).run(&[&["ab", "plan.toml", "--seed", "1"], further].concat())
@@ -83,6 +83,19 @@ fn launches_may_alternate_instead() {
     assert_eq!(report["paired"]["mode"], json!({"kind": "alone"}), "{report:#}");
     assert_eq!(report["paired"]["pairs"], 4, "{report:#}");
     assert_eq!(report["paired"]["uninterrupted"], Value::Null);
+}
+
+#[test]
+fn an_experiment_in_which_nothing_of_a_side_counts_goes_on_and_has_failed() {
+    let lab = Lab::new();
+    let procfs = Procfs::new(&lab);
+    let root = procfs.path();
+    let _thief = Thief::in_tree(procfs);
+    lab.plan(Plan::steady());
+    lab.run(&["ab", "plan.toml", "--alternate", "--pairs", "6", "--procfs-root", &root])
+        .exits(5)
+        .says("every repetition of a side is invalid");
+    assert_eq!(lab.newest().unwrap().launches.len(), 6, "the pairs behind the first look might have counted");
 }
 
 #[test]

@@ -77,6 +77,17 @@ fn a_baseline_that_can_decide_nothing_is_said_before_anything_is_measured() {
 }
 
 #[test]
+fn a_gated_metric_without_a_tolerance_at_the_baseline_is_said_before_anything_is_measured() {
+    let lab = lab();
+    let gated =
+        plan().set("tolerances.ttft_ms.percent", 50).set("gate.metrics", vec!["tokens_per_sec", "ttft_ms"]);
+    lab.plan(gated);
+    until(&lab, &[]).exits(3).says("ttft_ms: the gate names it").says("records a baseline with this plan");
+    let sessions = lab.run(&["list", "--format", "json"]).json()["sessions"].as_array().unwrap().len();
+    assert_eq!(sessions, 1, "nothing was recorded");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let lab = lab();
     lab.run(&["run", "plan.toml", "--until", "decided", "@main"])

@@ -7,7 +7,7 @@ use lab_core::clock::Clock as _;
 use lab_core::experiment::StoppingPlan;
 use lab_core::metric::short_name;
 use lab_core::report::{ChangeInterval, Judgement, MetricComparison, Report};
-use lab_core::tolerance::{Tolerance, change_in_words};
+use lab_core::tolerance::Tolerance;
 use lab_host::clock::Monotonic;
 
 use crate::terminal::say;
@@ -41,10 +41,11 @@ impl PairLine {
             return;
         };
         let (Tolerance::Relative(width) | Tolerance::Absolute(width)) = tolerance;
-        let ChangeInterval { estimate, low, high, needed, .. } = interval;
-        let words = |own: &f64| change_in_words(*own, metric.tolerance);
+        let ChangeInterval { scale, estimate, low, high, needed, .. } = interval;
+        let words = |own: &f64| scale.in_words(*own, metric.tolerance, &metric.unit);
         // Where no number would decide, all that may follow will.
-        let left = needed.unwrap_or(self.most).min(self.most).saturating_sub(n_pairs);
+        let last = if is_open(metric) { needed.unwrap_or(self.most).min(self.most) } else { n_pairs };
+        let left = last.saturating_sub(n_pairs);
         let elapsed = Duration::from_nanos(Monotonic.now_ns() - self.begun_ns);
         let seconds = (elapsed / n_pairs.max(1) * left).as_secs();
         self.bar.set_prefix(format!("{n_pairs} of at most {} pairs", self.most));

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 use lab_compare::steps::{Step, steps};
 use lab_compare::stopping::Look;
-use lab_core::metric::{Reading, speed};
+use lab_core::metric::Reading;
 use lab_core::record::Session;
 use lab_formats::history::HistoryEngine;
 use lab_formats::steps::{ChangeBounds, STEPS_SCHEMA, StepBlock, StepsDocument, to_text};
@@ -22,7 +22,7 @@ pub(super) fn carry_out(arguments: &Arguments, store: &Store, plan: &str, global
     let families = store.experiments(plan)?;
     if families.is_empty() {
         return Err(Failure::usage(anyhow!(
-            "the store holds no paired experiment of plan `{plan}` on two engines"
+            "the store holds no paired experiment of plan `{plan}` on two different engines"
         ))
         .hint("`lab ab PLAN --engine-b PATH` measures one"));
     }
@@ -66,7 +66,7 @@ fn document(
         model: newest.header.model_name.clone(),
         family: family.digest.to_string(),
         older,
-        metric: speed().id(),
+        metric: newest.header.work.contract().listed_metric().to_owned(),
         steps: blocks.collect::<Result<_>>()?,
     })
 }

@@ -1,6 +1,7 @@
 //! `lab run --until decided-against SESSION`: what a session is held against while it is measured.
 
 use anyhow::anyhow;
+use lab_compare::foresee::Undecidable;
 use lab_compare::{Policy, foresee, stopping};
 use lab_core::experiment::{StoppingPlan, Until};
 use lab_core::fingerprint::{Isolation, PartKind};
@@ -90,13 +91,18 @@ impl Target {
                 self.baseline.status()
             ));
         }
-        match foresee::undecidable(&self.baseline, &self.policy, &self.stopping) {
+        match foresee::undecidable(&self.baseline, header, &self.policy, &self.stopping) {
             None => Ok(()),
             Some(why) => Err(Failure::with(
                 Exit::Inconclusive,
                 anyhow!("however many launches it had, it could not be called equivalent, so none was started: {why}"),
             )
-            .hint("give the baseline more launches (`lab run PLAN --repeat N`), or measure both sides at once: `lab ab PLAN`")),
+            .hint(match why {
+                Undecidable::NoTolerance { .. } => "`lab run PLAN --repeat N` records a baseline with this plan",
+                Undecidable::Suspect { .. } | Undecidable::Metric { .. } => {
+                    "give the baseline more launches (`lab run PLAN --repeat N`), or measure both sides at once: `lab ab PLAN`"
+                }
+            })),
         }
     }
 
