@@ -37,11 +37,13 @@ pub fn steps(experiments: &[[Session; 2]], admitted: &[String]) -> Vec<Reading<S
         if pairs.is_contradicted(speed_tolerance(a, b)) {
             return Err("uninterrupted repetitions contradict the pairs".to_owned());
         }
-        let log_ratios = of_metric(&pairs, &a.header.work);
+        let sign = sign(&a.header.work);
+        let log_ratios: Vec<f64> = pairs.log_ratios().iter().map(|own| sign * own).collect();
         let n_pairs = log_ratios.len();
         let own = effect(&log_ratios, experiment.noise).ok_or_else(|| few(n_pairs, "pair"))?;
-        let unstopped = unstopped(&log_ratios, &experiment.stopping, experiment.noise);
-        let unstopped = unstopped.ok_or_else(|| few(n_pairs, "pair"))?;
+        let complete: Vec<Option<f64>> = complete([a, b], &pairs).map(|own| Some(sign * own?)).collect();
+        let unstopped = unstopped(&complete, &experiment.stopping, experiment.noise);
+        let unstopped = unstopped.ok_or("too few of the pairs up to the first look count")?;
         let total = sum.map_or(unstopped, |sum| sum.plus(unstopped));
         sum = Some(total);
         let began_with = Some(a.header.fingerprint.engine.digest());
@@ -57,19 +59,29 @@ pub fn steps(experiments: &[[Session; 2]], admitted: &[String]) -> Vec<Reading<S
     experiments.iter().map(step).map(Reading::from).collect()
 }
 
-/// Returns what the pairs up to the first look say, which no look decided on; nothing for fewer than two.
+/// Returns what the pairs up to the first look say, which no look decided on; nothing where fewer than two of them count. Pairs that
+/// are left out have none, and looks count them.
 ///
 /// An experiment that ends as soon as it is decided ends early where chance led it to a decision: its last estimate leans towards what
 /// was decided, little by itself, and as many times as much in a sum (`docs/history.md`).
-pub fn unstopped(log_ratios: &[f64], stopping: &StoppingPlan, noise: Noise) -> Option<Location> {
-    let first = stopping.looks.first().map_or(log_ratios.len(), |look| *look as usize);
-    effect(&log_ratios[..first.min(log_ratios.len())], noise)
+pub fn unstopped(pairs: &[Option<f64>], stopping: &StoppingPlan, noise: Noise) -> Option<Location> {
+    let first = stopping.looks.first().map_or(pairs.len(), |look| *look as usize);
+    let log_ratios: Vec<f64> = pairs.iter().take(first).filter_map(|own| *own).collect();
+    effect(&log_ratios, noise)
 }
 
-/// Returns the log-ratios of what a session is judged by. Those of pairs are of speed, and a command has an elapsed time.
-fn of_metric(pairs: &Pairs, work: &Work) -> Vec<f64> {
-    let sign = if matches!(work, Work::Command(_)) { -1.0 } else { 1.0 };
-    pairs.log_ratios().iter().map(|own| sign * own).collect()
+/// Returns the log-ratio of each pair that is complete, in order; none for one that is left out or invalid.
+fn complete(sides: [&Session; 2], pairs: &Pairs) -> impl Iterator<Item = Option<f64>> {
+    let is_complete = move |launch: &u32| {
+        sides.iter().all(|side| side.succeeded().any(|own| own.repetition.launch == *launch))
+    };
+    let launches = sides[0].launches.iter().map(|launch| launch.index).filter(is_complete);
+    launches.map(|launch| pairs.pairs.iter().find(|own| own.index == launch)?.log_ratio)
+}
+
+/// Returns the sign of a session's metric in log-ratios of pairs: those are of speed, and a command has an elapsed time.
+const fn sign(work: &Work) -> f64 {
+    if matches!(work, Work::Command(_)) { -1.0 } else { 1.0 }
 }
 
 fn look(location: Location, confidence: f64) -> Look {
@@ -133,6 +145,26 @@ mod tests {
         let step = *steps(&[sides], &[])[0].value().unwrap();
         assert!((step.sum.change - change(&first)).abs() < 1e-12, "{step:?}");
         assert!((step.change.change - change(&all)).abs() < 1e-12, "{step:?}");
+    }
+
+    #[test]
+    fn a_pair_that_is_left_out_stands_in_the_way_of_no_look() {
+        let mut sides = experiment(&[20_400, 20_500, 20_300, 20_400, 20_000, 20_010], ["1", "2"]);
+        for side in &mut sides {
+            side.header.experiment.as_mut().unwrap().stopping.looks = vec![4, 6];
+        }
+        let Outcome::Completed(completed) = &mut sides[0].repetitions[3].repetition.outcome else {
+            panic!("completed")
+        };
+        completed.turns.as_mut().unwrap()[0].evidence.steal_ns = Reading::Value(1_000_000_000);
+        let step = *steps(&[sides], &[])[0].value().unwrap();
+        let rest = [20_400, 20_300, 20_400];
+        let of_rest = steps(&[experiment(&rest, ["1", "2"])], &[])[0].value().unwrap().change.change;
+        assert_eq!(step.n_pairs, 5);
+        assert!(
+            (step.sum.change - of_rest).abs() < 1e-12,
+            "the fifth pair is there for what a look said: {step:?}"
+        );
     }
 
     #[test]

@@ -48,8 +48,8 @@ Examples:
 
 Engines run at once on the same cores and generate a few tokens in strict turn; each pair of launches has one memory layout,
 drawn anew for the next. Commands run in pairs, one after the other, each from its start to its end. It stops when the interval
-of the change lies inside the tolerance or beyond it, at most after `--pairs`. Exit status: 0 equivalent or improved,
-1 regressed, 3 inconclusive, 4 refused, 5 the run failed.";
+of the change lies inside the tolerance or beyond it, at most after `--pairs`. Exit status: 0 equivalent, or improved where
+the sides differ, 1 regressed, or improved where nothing differs, 3 inconclusive, 4 refused, 5 the run failed.";
 
 /// What `lab ab` takes.
 #[derive(Debug, Args)]

@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// The metric; `lab metrics` lists them.
     #[arg(long, value_name = "NAME", default_value = "tokens_per_sec", value_parser = metric)]
     metric: &'static Metric,
-    /// Shows the paired experiments of the plan instead, and what their changes of speed add up to.
+    /// Shows the paired experiments of the plan instead, and what their changes add up to: of speed, or of a command's elapsed time.
     #[arg(long, conflicts_with = "metric")]
     experiments: bool,
     /// The family whose digest begins so, where the plan has several; otherwise the one with the newest session.

@@ -15,19 +15,28 @@ const N_SUMS: u32 = N_TRIALS / 2;
 /// What each step changes: equivalent, and found by its sum alone.
 const CHANGE: f64 = -0.015;
 
-/// Draws the pairs of one experiment up to the look that decides it.
-fn until_decided(world: &World, stopping: &StoppingPlan, draw: &mut Draw) -> Vec<f64> {
-    let mut series = world.series(draw, CHANGE);
-    let mut log_ratios = Vec::new();
+/// One pair in so many is left out for outside evidence.
+const LEFT_OUT_OF: usize = 10;
+
+/// Draws the pairs of one experiment up to the look that decides it; none for those that are left out.
+fn until_decided(world: &World, stopping: &StoppingPlan, draw: &mut Draw) -> Vec<Option<f64>> {
+    let left_out: Vec<bool> = (0..stopping.most()).map(|_| draw.below(LEFT_OUT_OF) == 0).collect();
+    let series = world.series(draw, CHANGE).zip(left_out);
+    let mut series = series.map(|(log_ratio, is_left_out)| (!is_left_out).then_some(log_ratio));
+    let mut pairs = Vec::new();
     for look in &stopping.looks {
-        log_ratios.extend(series.by_ref().take(*look as usize - log_ratios.len()));
-        let looked =
-            Look::at(&log_ratios, stopping, Noise::default()).expect("a look has four pairs or more");
-        if looked.verdict(TOLERANCE, Direction::Higher) != Verdict::Inconclusive {
+        pairs.extend(series.by_ref().take(*look as usize - pairs.len()));
+        let looked = Look::at(&counting(&pairs), stopping, Noise::default());
+        let verdict = looked.map_or(Verdict::Inconclusive, |own| own.verdict(TOLERANCE, Direction::Higher));
+        if verdict != Verdict::Inconclusive {
             break;
         }
     }
-    log_ratios
+    pairs
+}
+
+fn counting(pairs: &[Option<f64>]) -> Vec<f64> {
+    pairs.iter().filter_map(|own| *own).collect()
 }
 
 /// Ten changes of -1.5 % are equivalent each. Decisions come early where chance led to them, so that the pairs they rest on lean
@@ -43,14 +52,15 @@ fn what_steps_add_up_to_holds_the_truth_as_often_as_is_claimed() {
             let [mut missed, mut missed_by_all] = [0, 0];
             for trial in 0..N_SUMS {
                 let mut draw = Draw::new(11, trial);
-                let sums = (0..n_steps).map(|_| {
-                    let log_ratios = until_decided(&world, &stopping, &mut draw);
-                    let own = unstopped(&log_ratios, &stopping, Noise::default());
-                    [own, effect(&log_ratios, Noise::default())].map(|own| own.expect("four pairs or more"))
+                let steps = (0..n_steps).filter_map(|_| {
+                    let pairs = until_decided(&world, &stopping, &mut draw);
+                    let own = unstopped(&pairs, &stopping, Noise::default())?;
+                    Some([own, effect(&counting(&pairs), Noise::default())?])
                 });
-                let sums = sums.reduce(|sums, own| [sums[0].plus(own[0]), sums[1].plus(own[1])]);
-                let truth = f64::from(n_steps) * CHANGE.ln_1p();
-                let misses = sums.expect("a step or more").map(|sum| u32::from(is_missed(sum, truth)));
+                let steps: Vec<[Location; 2]> = steps.collect();
+                let truth = steps.len() as f64 * CHANGE.ln_1p();
+                let sums = steps.into_iter().reduce(|sums, own| [sums[0].plus(own[0]), sums[1].plus(own[1])]);
+                let misses = sums.map_or([0, 0], |sums| sums.map(|sum| u32::from(is_missed(sum, truth))));
                 missed += misses[0];
                 missed_by_all += misses[1];
             }
