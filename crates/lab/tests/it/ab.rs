@@ -91,7 +91,8 @@ fn an_experiment_in_which_nothing_of_a_side_counts_goes_on_and_has_failed() {
     let procfs = Procfs::new(&lab);
     let root = procfs.path();
     let _thief = Thief::in_tree(procfs);
-    lab.plan(Plan::steady());
+    // So long that the thief's writer gets to run in each repetition, whatever else runs.
+    lab.plan(Plan::steady().set("engine.script.token_us", 20_000));
     lab.run(&["ab", "plan.toml", "--alternate", "--pairs", "6", "--procfs-root", &root])
         .exits(5)
         .says("every repetition of a side is invalid");
