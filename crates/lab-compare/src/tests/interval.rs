@@ -137,3 +137,18 @@ fn nothing_against_nothing_is_no_change() {
     let report = by_interval(&idle(1), &idle(2));
     assert_eq!(row(&report, POWER).judgement, Judgement::Equivalent, "{}", report.headline);
 }
+
+#[test]
+fn what_an_interval_decides_needs_no_more_launches_and_gets_no_advice() {
+    let report = by_interval(
+        &fixtures::session(1, &[20_000, 20_060, 19_980]),
+        &fixtures::session(2, &[20_010, 20_050, 19_990]),
+    );
+    let speed = report.metrics.iter().find(|own| own.metric == SPEED).unwrap();
+    assert_eq!((report.conclusion, speed.interval.value().unwrap().needed), (Conclusion::Equivalent, None));
+    // Whatever else keeps it from a verdict is not cured by launches.
+    let mut doubted = Report { conclusion: Conclusion::Inconclusive, ..report };
+    let speed = doubted.metrics.iter_mut().find(|own| own.metric == SPEED).unwrap();
+    speed.judgement = Judgement::Inconclusive { reason: "suspect by meter".to_owned() };
+    assert_eq!(headline::advice(&doubted), None);
+}

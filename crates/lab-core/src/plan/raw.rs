@@ -352,8 +352,8 @@ pub(super) struct Energy {
     /// Whether a session without an energy meter is refused before anything runs; no when absent.
     #[serde(default)]
     pub(super) required: bool,
-    /// Sources whose energy is summed up: `auto` (the default) takes the best there is for the engine's device, `none`
-    /// measures no energy. `external` needs the table of that name.
+    /// Sources whose energy is summed up: `auto` (the default, unless `external` has a table) takes the best there is for the
+    /// engine's device, `none` measures no energy. `external` needs the table of that name.
     #[schemars(with = "Option<Vec<EnergySource>>")]
     pub(super) sources: Option<Spanned<Vec<Spanned<String>>>>,
     /// A meter outside the machine, such as a smart plug.
